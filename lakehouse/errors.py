@@ -1,0 +1,89 @@
+"""What can go wrong with a lake: what happened, to which object, and the next command to type.
+
+    LakeError
+    ├── LakeUnreachable          the store doesn't answer, or refuses the credentials
+    ├── BucketMissing            nothing is there to write into
+    ├── ConditionalPutRefused    the store can't promise one winner per commit
+    ├── LakeFromNewerVersion     written by a Rireki (or with a table feature) that this one doesn't know
+    ├── CorruptCommit            the log or a changelog says something that can't be
+    ├── RowMissing               a change names a row that the table doesn't hold
+    ├── TwoWriters               somebody else commits to a table that is ours
+    ├── NameCollision            two tables, or two columns, would share one name in the lake
+    ├── SchemaChangeRefused      the source's columns no longer fit those stored
+    ├── LakeEmpty                nothing has been copied yet
+    ├── BeforeFirstCut           asked for a moment before the lake's first cut
+    ├── BeyondLake               asked for a moment that the lake hasn't reached
+    ├── UnknownMoment            a time or LSN that can't be read
+    ├── UnknownTable             the lake doesn't hold such a table
+    └── HistoryIncomplete        the answer would need something that is no longer there
+
+Base and form: ``cdc.errors``.
+"""
+
+from __future__ import annotations
+
+from cdc.errors import RirekiError
+
+
+class LakeError(RirekiError):
+    """Something about the tables that are written or read."""
+
+
+class LakeUnreachable(LakeError):
+    default_fix = "check [lake] url, endpoint and credentials in rireki.toml, then: rireki doctor"
+
+
+class BucketMissing(LakeError):
+    default_fix = "create it (aws s3 mb {subject}) or correct [lake] url in rireki.toml, then: rireki doctor"
+
+
+class ConditionalPutRefused(LakeError):
+    default_fix = "use a store that honours If-None-Match (Amazon S3, MinIO, R2, Ceph), then: rireki doctor"
+
+
+class LakeFromNewerVersion(LakeError):
+    default_fix = "upgrade Rireki on this machine, then: rireki doctor"
+
+
+class CorruptCommit(LakeError):
+    default_fix = "keep the files and report it; rireki doctor shows which tables are whole"
+
+
+class RowMissing(LakeError):
+    default_fix = "rireki reconcile {subject}; where it differs: rireki resync {subject}"
+
+
+class TwoWriters(LakeError):
+    default_fix = "stop every other program that writes to {subject} (maintenance included), then: rireki capture"
+
+
+class NameCollision(LakeError):
+    default_fix = "rename it in the source, or leave it out of the publication, then: rireki doctor"
+
+
+class SchemaChangeRefused(LakeError):
+    default_fix = "rireki resync {subject}"
+
+
+class LakeEmpty(LakeError):
+    default_fix = "rireki drain"
+
+
+class BeforeFirstCut(LakeError):
+    default_fix = "ask for a moment that the lake holds: rireki status shows its first and last cut"
+
+
+class BeyondLake(LakeError):
+    default_fix = "wait for the stream or run rireki drain; rireki status shows how far the lake reaches"
+
+
+class UnknownMoment(LakeError):
+    default_fix = "write --at 'YYYY-MM-DD HH:MM:SS+00', an LSN such as 16/B374D848, or now"
+
+
+class UnknownTable(LakeError):
+    default_fix = "rireki status lists the tables that the lake holds"
+
+
+class HistoryIncomplete(LakeError):
+    default_fix = "ask for a later moment, or rireki resync the table; rireki status shows what is complete"
