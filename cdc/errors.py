@@ -3,7 +3,9 @@
     RirekiError
     ├── SourceError            (here) PostgreSQL
     │   ├── SourceUnreachable
+    │   ├── ServerTooOld
     │   ├── WalLevelNotLogical
+    │   ├── SlotsExhausted
     │   ├── PrivilegeMissing
     │   ├── PublicationMissing
     │   ├── TableNotPublished
@@ -53,8 +55,16 @@ class SourceUnreachable(SourceError):
     default_fix = "check host, port and password in [source] of rireki.toml, then: rireki doctor"
 
 
+class ServerTooOld(SourceError):
+    default_fix = "upgrade to PostgreSQL 14 or later (the binary protocol begins there), then: rireki doctor"
+
+
 class WalLevelNotLogical(SourceError):
     default_fix = "ALTER SYSTEM SET wal_level = 'logical'; restart PostgreSQL; then: rireki doctor"
+
+
+class SlotsExhausted(SourceError):
+    default_fix = "ALTER SYSTEM SET {subject} = '20'; restart PostgreSQL; then: rireki doctor"
 
 
 class PrivilegeMissing(SourceError):

@@ -1,0 +1,138 @@
+"""How every command speaks: tables and sentences for people, one JSON object for programs.
+
+Answers go to standard output; progress and errors go to standard error, out of the way of ``rireki … --json | jq``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cdc.errors import RirekiError
+from cdc.lsn import Lsn
+
+DONE, ATTENTION, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every command takes."""
+
+    config: Annotated[Path | None, Parameter(help="Configuration file; ./rireki.toml, else ./.rireki/rireki.toml.")] = (
+        None
+    )
+    json: Annotated[bool, Parameter(negative="", help="One JSON object on standard output, for programs.")] = False
+    debug: Annotated[bool, Parameter(negative="", help="Show the trace of an unexpected error.")] = False
+
+
+COMMON = Common()
+
+
+def emit(value: Any) -> None:
+    """One line of JSON on standard output, flushed: the reader may be waiting for it."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it without loss: times as ISO 8601 in UTC, decimals and non-finite numbers as text,
+    bytes in PostgreSQL's hex notation."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(Decimal(value))
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        case date() | time():
+            return value.isoformat()
+        case bytes():
+            return "\\x" + value.hex()
+        case Lsn() | Decimal() | UUID() | timedelta() | Path():
+            return str(value)
+        case Mapping():
+            return {str(name): plain(item) for name, item in value.items()}
+        case Iterable():
+            return [plain(item) for item in value]
+        case _:
+            return str(value)
+
+
+def shown(value: Any) -> str:
+    """A value in a cell: NULL is told apart from the empty string and from the word."""
+    match value:
+        case None:
+            return "∅"
+        case datetime():
+            return moment(value)
+        case str():
+            return value
+        case _:
+            as_json = plain(value)
+            return as_json if isinstance(as_json, str) else json.dumps(as_json, ensure_ascii=False)
+
+
+def moment(at: datetime) -> str:
+    """``2026-04-01 09:30:00.123 UTC``"""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """Print rows; values are shown literally, never read as markup."""
+    grid = Table(title=title, title_justify="left", header_style="bold", box=None)
+    for column in columns:
+        grid.add_column(Text(column))
+    for row in rows:
+        grid.add_row(*[cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row])
+    out.print(grid)
+
+
+def say(text: str, *, style: str = "") -> None:
+    """A sentence of the answer."""
+    out.print(Text(text, style=style))
+
+
+def note(text: str, *, style: str = "dim") -> None:
+    """A sentence beside the answer: progress, advice."""
+    err.print(Text(text, style=style))
+
+
+def report(error: RirekiError, *, as_json: bool) -> None:
+    """One screen: what happened, to which object, and what to type next."""
+    if as_json:
+        emit({"error": described(error)})
+        return
+    lines = error.what.splitlines() or [""]
+    err.print(Text.assemble(("✗ ", "red bold"), (error.subject, "bold"), ": " if len(lines) == 1 else ""))
+    if len(lines) == 1:
+        err.print(Text(f"  {lines[0]}"))
+    else:
+        for line in lines:
+            err.print(Text(f"  {line}"))
+    err.print(Text.assemble(("  next: ", "bold"), error.fix))
+
+
+def described(error: RirekiError) -> dict[str, str]:
+    return {
+        "kind": type(error).__name__,
+        "subject": error.subject,
+        "what": error.what,
+        "next": error.fix,
+    }
