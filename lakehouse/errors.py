@@ -15,7 +15,9 @@
     ├── BeyondLake               asked for a moment that the lake hasn't reached
     ├── UnknownMoment            a time or LSN that can't be read
     ├── UnknownTable             the lake doesn't hold such a table
-    └── HistoryIncomplete        the answer would need something that is no longer there
+    ├── HistoryIncomplete        the answer would need something that is no longer there
+    ├── QueryRefused             SQL that doesn't only read this lake, or that isn't SQL
+    └── EngineMissing            DuckDB lacks the extension that reads the lake
 
 Base and form: ``cdc.errors``.
 """
@@ -87,3 +89,11 @@ class UnknownTable(LakeError):
 
 class HistoryIncomplete(LakeError):
     default_fix = "ask for a later moment, or rireki resync the table; rireki status shows what is complete"
+
+
+class QueryRefused(LakeError):
+    default_fix = "ask one SELECT over the lake's tables; rireki status lists them"
+
+
+class EngineMissing(LakeError):
+    default_fix = "pip install duckdb-extensions duckdb-extension-{subject}, of DuckDB's own version"
