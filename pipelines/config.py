@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from lakehouse.root import LakeRoot
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import (
@@ -31,6 +30,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lakehouse.root import LakeRoot
 from pipelines.errors import ConfigInvalid, ConfigMissing, ConfigUnreadable, Problem
 
 DEFAULT_FILE = Path("rireki.toml")

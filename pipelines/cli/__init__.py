@@ -1,16 +1,4 @@
-"""The command line, one command a file, in the order in which a newcomer meets them:
-
-    demo        the whole story on an empty machine, then stops
-    up          the same stack, kept running
-    init        point it at your own PostgreSQL and lake
-    doctor      check both, and say the fix
-    capture     the long-lived process
-    drain       the same until a position, then stop
-    status      how far the lake is
-    sql         ask, now or as of any commit
-    trace       one row's whole life
-    resync      copy tables again
-    reconcile   compare source and lake by value
+"""The command line, one command a file.
 
 This file is the door: it parses, runs, and is the only place where an error becomes words and an exit code
 (0 healthy or done, 1 attention, 2 failed, 130 interrupted).
@@ -32,7 +20,20 @@ from cdc.errors import RirekiError
 from pipelines.cli.console import DONE, FAILED, INTERRUPTED, emit, err, note, report
 from pipelines.errors import CommandInvalid
 
-COMMANDS = ("demo", "up", "init", "doctor", "capture", "drain", "status", "sql", "trace", "resync", "reconcile")
+# In the order in which a newcomer meets them.
+COMMANDS = {
+    "demo": "The whole story on an empty machine: stack, workload, capture, answers, reconciliation. Then stops.",
+    "up": "The same stack, kept running, with the Dagster UI. Ctrl-C stops all of it.",
+    "init": "Point it at your own PostgreSQL and lake.",
+    "doctor": "Check configuration, source and lake; say the fix.",
+    "capture": "Follow the source until stopped: the long-lived process.",
+    "drain": "The same until a position, then stop.",
+    "status": "How far the lake is, for each table.",
+    "sql": "Ask in SQL, now or as of any commit.",
+    "trace": "One row's whole life: values, who, why.",
+    "resync": "Copy tables again without stopping the stream.",
+    "reconcile": "Compare source and lake by value at one LSN.",
+}
 
 app = App(
     name="rireki",
@@ -43,9 +44,9 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for order, name in enumerate(COMMANDS):
+for order, (name, summary) in enumerate(COMMANDS.items()):
     # By name, so that `rireki sql` doesn't import Dagster, and `rireki init` not DuckDB.
-    app.command(f"pipelines.cli.{name}:{name}", name=name, sort_key=order)
+    app.command(f"pipelines.cli.{name}:{name}", name=name, help=summary, sort_key=order)
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ def init(
     endpoint: str | None = None,
     region: str = "us-east-1",
     dir: Path = Path(),
-    publication: bool = True,
-    force: Annotated[bool, Parameter(negative="")] = False,
+    publication: Annotated[bool, Parameter(show_default=False)] = True,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     common: Common = COMMON,
 ) -> int:
     """Check a PostgreSQL and a lake, then write rireki.toml and create the publication.
@@ -48,7 +48,7 @@ def init(
     dir
         The folder that rireki.toml is written to.
     publication
-        Whether to create the publication.
+        Create the publication (the default), or leave it to you.
     force
         Write over an existing rireki.toml.
     """
