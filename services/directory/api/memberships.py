@@ -1,0 +1,37 @@
+"""/v1/memberships: what happens to one once it is assigned."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from services.directory.api import reads
+from services.directory.call import Commanding, Reading
+from services.directory.commands import memberships
+from services.directory.events import MEMBERSHIP
+
+router = APIRouter(prefix="/memberships", tags=["memberships"])
+
+
+@router.post("/{id}/transfer", status_code=201)
+def transfer(id: UUID, body: memberships.TransferMembership, call: Commanding) -> Response:
+    """Ends it and opens its successor elsewhere; the answer's state is the successor."""
+    expected = call.expected_version
+    return call.run(body, lambda transaction: memberships.transfer(transaction, id, expected, call.new_id, body))
+
+
+@router.post("/{id}/end")
+def end(id: UUID, body: memberships.EndMembership, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: memberships.end(transaction, id, expected, body))
+
+
+@router.get("")
+def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
+    return reads.page(caller, MEMBERSHIP, after, limit)
+
+
+@router.get("/{id}")
+def read(id: UUID, caller: Reading) -> Response:
+    return reads.one(caller, MEMBERSHIP, id)

@@ -1,0 +1,35 @@
+"""/v1/organisations."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from services.directory.api import reads
+from services.directory.call import Commanding, Reading
+from services.directory.commands import organisations
+from services.directory.events import ORGANISATION
+
+router = APIRouter(prefix="/organisations", tags=["organisations"])
+
+
+@router.post("", status_code=201)
+def register(body: organisations.RegisterOrganisation, call: Commanding) -> Response:
+    return call.run(body, lambda transaction: organisations.register(transaction, call.new_id, body))
+
+
+@router.post("/{id}/rename")
+def rename(id: UUID, body: organisations.RenameOrganisation, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: organisations.rename(transaction, id, expected, body))
+
+
+@router.get("")
+def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
+    return reads.page(caller, ORGANISATION, after, limit)
+
+
+@router.get("/{id}")
+def read(id: UUID, caller: Reading) -> Response:
+    return reads.one(caller, ORGANISATION, id)

@@ -1,0 +1,30 @@
+"""/v1/role-grants: what happens to one once it is given."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from services.directory.api import reads
+from services.directory.call import Commanding, Reading
+from services.directory.commands import role_grants
+from services.directory.events import ROLE_GRANT
+
+router = APIRouter(prefix="/role-grants", tags=["role grants"])
+
+
+@router.post("/{id}/revoke")
+def revoke(id: UUID, body: role_grants.RevokeRole, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: role_grants.revoke(transaction, id, expected))
+
+
+@router.get("")
+def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
+    return reads.page(caller, ROLE_GRANT, after, limit)
+
+
+@router.get("/{id}")
+def read(id: UUID, caller: Reading) -> Response:
+    return reads.one(caller, ROLE_GRANT, id)

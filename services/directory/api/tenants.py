@@ -1,0 +1,24 @@
+"""POST /v1/tenants, GET /v1/tenant."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from services.directory.api import reads
+from services.directory.call import Founding, Reading
+from services.directory.commands import tenants
+from services.directory.events import TENANT
+
+router = APIRouter(tags=["tenants"])
+
+
+@router.post("/tenants", status_code=201)
+def create(body: tenants.CreateTenant, call: Founding) -> Response:
+    """Found a tenant. Its id comes from the Idempotency-Key."""
+    return call.run(body, lambda transaction: tenants.create(transaction, body))
+
+
+@router.get("/tenant")
+def read(caller: Reading) -> Response:
+    """The tenant that the caller acts for."""
+    return reads.one(caller, TENANT, caller.context.tenant_id)

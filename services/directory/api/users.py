@@ -1,0 +1,89 @@
+"""/v1/users, with what is assigned and granted to them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from services.directory.api import reads
+from services.directory.call import Commanding, Reading
+from services.directory.commands import memberships, role_grants, users
+from services.directory.events import USER
+from services.shared.errors import NotFound
+
+router = APIRouter(prefix="/users", tags=["users"])
+
+
+@router.post("", status_code=201)
+def invite(body: users.InviteUser, call: Commanding) -> Response:
+    return call.run(body, lambda transaction: users.invite(transaction, call.new_id, body))
+
+
+@router.post("/{id}/activate")
+def activate(id: UUID, body: users.ActivateUser, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: users.activate(transaction, id, expected))
+
+
+@router.post("/{id}/suspend")
+def suspend(id: UUID, body: users.SuspendUser, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: users.suspend(transaction, id, expected))
+
+
+@router.post("/{id}/retire")
+def retire(id: UUID, body: users.RetireUser, call: Commanding) -> Response:
+    """Ends the user's memberships and roles too."""
+    expected = call.expected_version
+    return call.run(body, lambda transaction: users.retire(transaction, id, expected, body))
+
+
+@router.post("/{id}/memberships", status_code=201)
+def assign(id: UUID, body: memberships.AssignMembership, call: Commanding) -> Response:
+    return call.run(body, lambda transaction: memberships.assign(transaction, call.new_id, id, body))
+
+
+@router.post("/{id}/role-grants", status_code=201)
+def grant(id: UUID, body: role_grants.GrantRole, call: Commanding) -> Response:
+    return call.run(body, lambda transaction: role_grants.grant(transaction, call.new_id, id, body))
+
+
+@router.get("")
+def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
+    return reads.page(caller, USER, after, limit)
+
+
+@router.get("/{id}")
+def read(id: UUID, caller: Reading) -> Response:
+    return reads.one(caller, USER, id)
+
+
+@router.get("/{id}/access")
+def access(id: UUID, caller: Reading) -> Response:
+    """What the user may do now: status, open memberships, roles in force; all of one snapshot."""
+    with caller.database.tenant_reading(caller.context) as reading:
+        key = (reading.tenant_id, id)
+        user = reading.row(
+            "SELECT to_jsonb(state) AS state FROM directory.users AS state WHERE tenant_id = %s AND id = %s", key
+        )
+        if user is None:
+            raise NotFound(f"there is no user {id}")
+        belongs = reading.rows(
+            "SELECT to_jsonb(state) AS state FROM directory.memberships AS state "
+            "WHERE tenant_id = %s AND user_id = %s AND valid_to IS NULL ORDER BY id",
+            key,
+        )
+        granted = reading.rows(
+            "SELECT to_jsonb(state) AS state FROM directory.role_grants AS state "
+            "WHERE tenant_id = %s AND user_id = %s AND revoked_at IS NULL ORDER BY id",
+            key,
+        )
+    return JSONResponse(
+        {
+            "user": user["state"],
+            "memberships": [row["state"] for row in belongs],
+            "role_grants": [row["state"] for row in granted],
+        }
+    )

@@ -1,0 +1,45 @@
+"""Finding and locking the state that a command decides on."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from services.shared.errors import NotFound, VersionConflict
+from services.shared.event import Aggregate
+from services.shared.transaction import TenantTransaction
+
+
+def lock(transaction: TenantTransaction, aggregate: Aggregate, id: UUID, expected_version: int) -> DictRow:
+    """The row, kept from others until the end. Raises NotFound, VersionConflict."""
+    row = _find(transaction, aggregate, id, "FOR UPDATE")
+    if row["version"] != expected_version:
+        raise VersionConflict(
+            f"{aggregate.type} {id} is at version {row['version']}, the command expects {expected_version}"
+        )
+    return row
+
+
+def lock_latest(transaction: TenantTransaction, aggregate: Aggregate, id: UUID) -> DictRow:
+    """The same where the command follows from a decision on another aggregate. Raises NotFound."""
+    return _find(transaction, aggregate, id, "FOR UPDATE")
+
+
+def hold(transaction: TenantTransaction, aggregate: Aggregate, id: UUID) -> DictRow:
+    """A row that the command refers to: it can't change until the end. Raises NotFound."""
+    return _find(transaction, aggregate, id, "FOR SHARE")
+
+
+def _find(transaction: TenantTransaction, aggregate: Aggregate, id: UUID, strength: str) -> DictRow:
+    strengths = {"FOR UPDATE": sql.SQL("FOR NO KEY UPDATE"), "FOR SHARE": sql.SQL("FOR SHARE")}
+    row = transaction.row(
+        sql.SQL("SELECT * FROM {} WHERE tenant_id = %s AND {} = %s {}").format(
+            sql.Identifier(aggregate.schema, aggregate.table), sql.Identifier(aggregate.key), strengths[strength]
+        ),
+        (transaction.tenant_id, id),
+    )
+    if row is None:
+        raise NotFound(f"there is no {aggregate.type.replace('_', ' ')} {id}")
+    return row

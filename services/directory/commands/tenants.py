@@ -1,0 +1,33 @@
+"""Create a tenant."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from services.directory.call import Done
+from services.directory.events import TENANT_CREATED
+from services.directory.fields import Command, CorporateNumber, Name
+from services.shared.errors import Conflict
+from services.shared.event import record
+from services.shared.transaction import TenantTransaction
+
+
+class CreateTenant(Command):
+    name: Name
+    kana: Name
+    corporate_number: CorporateNumber | None = None
+    pharmacy_limit: Annotated[int, Field(ge=1, le=100_000)] = 1000
+
+
+def create(transaction: TenantTransaction, body: CreateTenant) -> Done:
+    """Raises Conflict when the tenant is there already."""
+    touched = transaction.execute(
+        "INSERT INTO directory.tenants (tenant_id, name, kana, corporate_number, pharmacy_limit, version) "
+        "VALUES (%s, %s, %s, %s, %s, 1) ON CONFLICT (tenant_id) DO NOTHING",
+        (transaction.tenant_id, body.name, body.kana, body.corporate_number, body.pharmacy_limit),
+    )
+    if touched == 0:
+        raise Conflict("this tenant exists already", fix="send a new Idempotency-Key for another tenant")
+    return Done.of(record(transaction, TENANT_CREATED, transaction.tenant_id, 1), created=True)

@@ -1,0 +1,103 @@
+"""Invite, activate, suspend and retire users."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from services.directory.call import Done
+from services.directory.commands import memberships, role_grants
+from services.directory.commands.organisations import need_tenant
+from services.directory.commands.state import lock
+from services.directory.events import USER, USER_ACTIVATED, USER_INVITED, USER_RETIRED, USER_SUSPENDED
+from services.directory.fields import Command, Day, Email, Name
+from services.shared.errors import Conflict
+from services.shared.event import EventType, record
+from services.shared.transaction import TenantTransaction
+
+
+class InviteUser(Command):
+    name: Name
+    kana: Name
+    email: Email
+    is_pharmacist: bool
+    hired_on: Day | None = None
+
+
+class ActivateUser(Command):
+    pass
+
+
+class SuspendUser(Command):
+    pass
+
+
+class RetireUser(Command):
+    retired_on: Day | None = None
+
+
+def invite(transaction: TenantTransaction, id: UUID, body: InviteUser) -> Done:
+    """Raises Conflict when somebody of the tenant has that address."""
+    need_tenant(transaction)
+    transaction.execute(
+        "INSERT INTO directory.users (id, tenant_id, name, kana, status, is_pharmacist, hired_on, version) "
+        "VALUES (%s, %s, %s, %s, 'invited', %s, %s, 1)",
+        (id, transaction.tenant_id, body.name, body.kana, body.is_pharmacist, body.hired_on),
+    )
+    touched = transaction.execute(
+        "INSERT INTO directory.login_identifiers (tenant_id, kind, value, user_id, user_version) "
+        "VALUES (%s, 'email', %s, %s, 1) ON CONFLICT DO NOTHING",
+        (transaction.tenant_id, body.email, id),
+    )
+    if touched == 0:
+        raise Conflict(
+            "somebody of this tenant has that e-mail address", fix="find that user, or invite another address"
+        )
+    return Done.of(record(transaction, USER_INVITED, id, 1), created=True)
+
+
+def activate(transaction: TenantTransaction, id: UUID, expected_version: int) -> Done:
+    """An invited or suspended user may work. Raises NotFound, VersionConflict, Conflict."""
+    return _enter(transaction, id, expected_version, "active", ("invited", "suspended"), USER_ACTIVATED)
+
+
+def suspend(transaction: TenantTransaction, id: UUID, expected_version: int) -> Done:
+    """An active user may not work for now; memberships and roles stay. Raises NotFound, VersionConflict, Conflict."""
+    return _enter(transaction, id, expected_version, "suspended", ("active",), USER_SUSPENDED)
+
+
+def retire(transaction: TenantTransaction, id: UUID, expected_version: int, body: RetireUser) -> Done:
+    """The user leaves for good: memberships end and roles are revoked with it, each with its own event.
+
+    ``retired_on`` defaults to today in Japan. Raises NotFound, VersionConflict, Conflict.
+    """
+    user = lock(transaction, USER, id, expected_version)
+    if user["status"] == "retired":
+        raise Conflict("the user has retired already")
+    transaction.execute(
+        "UPDATE directory.users SET status = 'retired', version = version + 1, updated_at = now(), "
+        "retired_on = coalesce(%s, (now() AT TIME ZONE 'Asia/Tokyo')::date) WHERE tenant_id = %s AND id = %s",
+        (body.retired_on, transaction.tenant_id, id),
+    )
+    retired = record(transaction, USER_RETIRED, id, expected_version + 1)
+    ended = memberships.end_all(transaction, id, body.retired_on)
+    revoked = role_grants.revoke_all(transaction, id)
+    return Done.of(retired, *ended, *revoked)
+
+
+def _enter(
+    transaction: TenantTransaction,
+    id: UUID,
+    expected_version: int,
+    status: str,
+    allowed: tuple[str, ...],
+    event: EventType,
+) -> Done:
+    user = lock(transaction, USER, id, expected_version)
+    if user["status"] not in allowed:
+        raise Conflict(f"the user is {user['status']}, and only an {' or '.join(allowed)} one can become {status}")
+    transaction.execute(
+        "UPDATE directory.users SET status = %s, version = version + 1, updated_at = now() "
+        "WHERE tenant_id = %s AND id = %s",
+        (status, transaction.tenant_id, id),
+    )
+    return Done.of(record(transaction, event, id, expected_version + 1))

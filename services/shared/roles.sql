@@ -1,0 +1,24 @@
+-- Roles that every service builds on. Roles belong to the whole server, so this file has no number:
+-- migrate runs it each time, and running it again changes nothing.
+
+-- Owns every schema, table and function of the platform, and nobody logs in as it: migrations take it on with SET ROLE.
+-- A service never does, so what row security forces on the owner (FORCE) no service can switch off.
+DO $$
+BEGIN
+    CREATE ROLE platform_owner NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+
+-- An administrator that isn't a superuser has to be a member to take the role on.
+DO $$
+BEGIN
+    IF NOT pg_has_role(current_user, 'platform_owner', 'MEMBER') THEN
+        EXECUTE format('GRANT platform_owner TO %I', current_user);
+    END IF;
+    IF NOT has_database_privilege('platform_owner', current_database(), 'CREATE') THEN
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO platform_owner', current_database());
+    END IF;
+END
+$$;
