@@ -1,12 +1,12 @@
 """What the capture process tells while it runs: one event, one line, for people or for programs.
 
-    {"event": "streaming", "stream": …, "from_lsn": …}            connected; follows from there
-    {"event": "copied", "table": …, "rows": …, "snapshot_lsn": …}  a table's copy is durable
-    {"event": "durable", "lsn": …, "transactions": …, "rows": …}   changelogs are durable up to there, and confirmed
-    {"event": "cut", "lsn": …, "source_time": …}                   readers see everything up to there
-    {"event": "gap", "table": …, "from_lsn": …, "to_lsn": …, "reason": …}
-    {"event": "waiting", "what": …}                                something is away; it is tried again
-    {"event": "stopped", "lsn": …}                                 clean end; the next start continues there
+{"event": "streaming", "stream": …, "from_lsn": …}            connected; follows from there
+{"event": "copied", "table": …, "rows": …, "snapshot_lsn": …}  a table's copy is durable
+{"event": "durable", "lsn": …, "transactions": …, "rows": …}   changelogs are durable up to there, and confirmed
+{"event": "cut", "lsn": …, "source_time": …}                   readers see everything up to there
+{"event": "gap", "table": …, "from_lsn": …, "to_lsn": …, "reason": …}
+{"event": "waiting", "what": …}                                something is away; it is tried again
+{"event": "stopped", "lsn": …}                                 clean end; the next start continues there
 """
 
 from __future__ import annotations

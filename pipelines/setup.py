@@ -70,11 +70,12 @@ def set_up(setup: Setup) -> Made:
     if setup.file.exists() and not setup.overwrite:
         raise ConfigExists("is already there", subject=str(setup.file))
     settings, password = _settings(setup)
-    config = from_settings(settings, file=setup.file)
-    conninfo = config.conninfo() if password is None else config.conninfo(password=password)
+    from_settings(settings, file=setup.file)  # what will be written must itself be sound
+    # Until then, the password is where it was given: its file doesn't exist yet.
+    config = from_settings(settings | {"source": {"dsn": setup.source}}, file=setup.file)
     checks = no_failure(server_checks(config)) + no_failure([lake_check(config)])
     publication = config.stream.publication_name
-    with connect(conninfo) as connection, connection.transaction():
+    with connect(config.conninfo()) as connection, connection.transaction():
         if setup.with_publication:
             _publish(connection, publication, setup.patterns)
             checks += no_failure(publication_checks(connection, config))

@@ -38,7 +38,9 @@ class Common:
     config: Annotated[Path | None, Parameter(help="Configuration file; ./rireki.toml, else ./.rireki/rireki.toml.")] = (
         None
     )
-    json: Annotated[bool, Parameter(negative="", show_default=False, help="For programs: JSON on standard output.")] = False
+    json: Annotated[bool, Parameter(negative="", show_default=False, help="For programs: JSON on standard output.")] = (
+        False
+    )
     debug: Annotated[bool, Parameter(negative="", show_default=False, help="Show the trace of an error.")] = False
 
 

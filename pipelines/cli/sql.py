@@ -12,7 +12,9 @@ from pipelines.cli.console import ATTENTION, COMMON, DONE, Common, emit, moment,
 from pipelines.config import load
 
 
-def sql(query: Annotated[str, Parameter(allow_leading_hyphen=True)], *, at: str | None = None, common: Common = COMMON) -> int:
+def sql(
+    query: Annotated[str, Parameter(allow_leading_hyphen=True)], *, at: str | None = None, common: Common = COMMON
+) -> int:
     """Ask in SQL. Tables are called schema.table, as in the source.
 
     There are also changelog."schema.table", rireki.transactions and rireki.cuts. Every answer says how complete it is.
@@ -56,5 +58,8 @@ def verdict(as_of: AsOf) -> str:
     """The verdict for people: one line, or one a gap."""
     if as_of.complete:
         return f"complete to {as_of.lsn} at {moment(as_of.source_time)}"
-    gaps = (f"  {gap.table or 'every table'} from {gap.from_lsn} to {gap.to_lsn or 'now'}: {gap.reason}" for gap in as_of.gaps)
+    gaps = (
+        f"  {gap.table or 'every table'} from {gap.from_lsn} to {gap.to_lsn or 'now'}: {gap.reason}"
+        for gap in as_of.gaps
+    )
     return "\n".join([f"NOT complete to {as_of.lsn} at {moment(as_of.source_time)}; the lake can't vouch for", *gaps])

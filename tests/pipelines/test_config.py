@@ -128,7 +128,9 @@ def test_a_password_never_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_wrong_dsn_with_a_password_does_not_show_it(tmp_path: Path) -> None:
-    assert "hunter2" not in str(problems(tmp_path, MINIMAL.replace("postgresql://reader@", "postgresql//reader:hunter2@")))
+    assert "hunter2" not in str(
+        problems(tmp_path, MINIMAL.replace("postgresql://reader@", "postgresql//reader:hunter2@"))
+    )
 
 
 def test_the_password_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

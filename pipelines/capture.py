@@ -1,0 +1,177 @@
+"""The capture process: from the slot into the lake, and confirm last.
+
+    receive ─► assemble ─► append (changelogs, then transactions) ─► confirm ─► cut (in a thread beside)
+
+A lost connection or store is waited for; what the lake already holds is skipped when it comes again. A restart, after
+whatever end, continues where the lake's own logs say.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from cdc.assemble import Assembler
+from cdc.batch import Batch
+from cdc.catalogue import Catalogue, PublishedTable
+from cdc.changes import RelationDecoder
+from cdc.context import ResyncRequest
+from cdc.copy import decoder_of
+from cdc.errors import RirekiError, SlotInUse, SlotLost, SourceReplaced, SourceUnreachable
+from cdc.lsn import Lsn
+from cdc.protocol import RelationMessage
+from cdc.slot import beat, ensure_slot, identify
+from cdc.source import address
+from cdc.stream import ReplicationStream
+from lakehouse.cuts import Cut
+from lakehouse.errors import LakeUnreachable
+from lakehouse.writer import LakeWriter
+from pipelines.applier import Applier
+from pipelines.config import Config
+from pipelines.copies import Copies
+from pipelines.progress import CutWritten, Durable, OnProgress, Stopped, Streaming, Waiting
+
+_POLL_S = 0.05  # how long to wait for bytes before looking at the clock
+_LONGEST_PAUSE_S = 30.0  # between two attempts
+_SLOT_PATIENCE_S = 10.0  # a killed capture's walsender needs a moment to notice
+_WATCH_PUBLICATION_S = 5.0  # how soon a table added to the publication is copied
+
+T = TypeVar("T")
+
+
+class _Stopped(Exception):
+    """Told to stop while waiting for something that is away."""
+
+
+@dataclass(slots=True)
+class CaptureReport:
+    """What one run did. ``tables``: changes written to the changelog by this run, copies not counted."""
+
+    stream: str
+    from_lsn: Lsn | None = None
+    to_lsn: Lsn | None = None
+    transactions: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_object(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def count(self, table: str, rows: int) -> None:
+        entry = self.tables.setdefault(table, {"rows": 0, "state": "streaming"})
+        entry["rows"] += rows
+
+
+class Capture:
+    """One stream into one lake: ``run`` until told to stop, or ``drain`` until a position."""
+
+    def __init__(self, config: Config, on_progress: OnProgress | None = None) -> None:
+        self._config = config
+        self._dsn = config.conninfo()
+        self._stream = config.stream.name
+        self._tell: OnProgress = on_progress or (lambda _: None)
+        self._catalogue = Catalogue(self._dsn)
+        self._stop = threading.Event()
+        self._until: Lsn | None = None
+        self._report = CaptureReport(self._stream)
+
+    def run(self, stop: threading.Event) -> CaptureReport:
+        """Follow the source until ``stop`` is set; the batch at hand is finished, no other begun."""
+        self._stop = stop
+        return self._capture()
+
+    def drain(self, until: Lsn, stop: threading.Event | None = None) -> CaptureReport:
+        """Copy what isn't copied yet, stream and apply every transaction that ended before ``until``."""
+        self._stop = stop or self._stop
+        self._until = until
+        return self._capture()
+
+    def _capture(self) -> CaptureReport:
+        began = time.monotonic()
+        writer: LakeWriter | None = None
+        try:
+            writer = self._patiently(lambda: LakeWriter.open(self._config.lake_root(), self._stream))
+            self._report.from_lsn = writer.durable_to
+            while not self._done(writer):
+                self._patiently(lambda: self._session(writer))
+            self._report.to_lsn = writer.durable_to
+        except _Stopped:
+            pass
+        finally:
+            if writer is not None:
+                writer.close()
+        self._report.seconds = round(time.monotonic() - began, 3)
+        self._tell(Stopped(self._report.to_lsn))
+        return self._report
+
+    def _done(self, writer: LakeWriter) -> bool:
+        if self._stop.is_set():
+            return True
+        return self._until is not None and writer.cut_at is not None and writer.cut_at >= self._until
+
+    def _session(self, writer: LakeWriter) -> None:
+        """One connection's life."""
+        slot, publication = self._config.stream.slot_name, self._config.stream.publication_name
+        state, _ = ensure_slot(self._dsn, slot)
+        self._refuse_a_hole(writer, state.confirmed_flush)
+        copies = Copies(self._dsn, self._stream, publication, writer, self._tell, self._stop.is_set)
+        stream = ReplicationStream(self._dsn, slot, publication, buffer_bytes=2 * self._config.capture.max_batch_bytes)
+        with Applier(writer, self._cut_written) as applier, self._opened(stream):
+            self._tell(Streaming(self._stream, state.confirmed_flush))
+            copies.missing()
+            beat(self._dsn)  # a source at rest has nothing else behind the copies' position
+            assembler = Assembler(self._stream, state.confirmed_flush, self._decoder_of)
+            _Follower(self, stream, assembler, writer, applier, copies).follow()
+
+    def _refuse_a_hole(self, writer: LakeWriter, confirmed: Lsn) -> None:
+        """A slot that starts behind the lake's end, or a server that hasn't reached it: nobody can fill that silently."""
+        if writer.durable_to is None:
+            return
+        if confirmed > writer.durable_to:
+            raise SlotLost(
+                f"it starts at {confirmed}, the lake ends at {writer.durable_to}: what lies between is gone",
+                subject=f"slot {self._config.stream.slot_name}",
+            )
+        flushed = identify(self._dsn).flushed
+        if flushed < writer.durable_to:
+            raise SourceReplaced(
+                f"its log ends at {flushed}, before the lake's {writer.durable_to}: restored to an earlier state?",
+                subject=address(self._dsn),
+            )
+
+    def _opened(self, stream: ReplicationStream) -> ReplicationStream:
+        """Start it; a slot still held by a process that has just died is waited for."""
+        patience = time.monotonic() + _SLOT_PATIENCE_S
+        while True:
+            try:
+                return stream.start()
+            except SlotInUse as error:
+                if time.monotonic() > patience or self._stop.wait(0.5):
+                    raise
+                self._tell(Waiting(str(error)))
+
+    def _decoder_of(self, message: RelationMessage) -> RelationDecoder:
+        return decoder_of(PublishedTable(self._catalogue.describe(message), None), self._catalogue)
+
+    def _cut_written(self, cut: Cut) -> None:
+        self._tell(CutWritten(cut.lsn, cut.source_time))
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        """Try again, ever more slowly, while the source or the lake is away. Raises _Stopped when told to stop."""
+        pause_s = 0.25
+        while True:
+            began = time.monotonic()
+            try:
+                return attempt()
+            except (SourceUnreachable, LakeUnreachable) as error:
+                if time.monotonic() - began > _LONGEST_PAUSE_S:
+                    pause_s = 0.25  # it had worked for a while
+                self._tell(Waiting(f"{error}; again in {pause_s:g} s"))
+                if self._stop.wait(pause_s):
+                    raise _Stopped from error
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

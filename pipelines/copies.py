@@ -1,0 +1,62 @@
+"""Copies of tables: those that the lake doesn't hold yet, and those that someone asks to have again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from cdc.catalogue import Catalogue
+from cdc.context import ResyncRequest
+from cdc.copy import copy_table, exported_snapshot
+from cdc.publication import published_tables
+from cdc.relation import TableName
+from cdc.source import connect, explained
+from lakehouse.writer import LakeWriter
+from pipelines.progress import Copied, OnProgress
+
+
+class Copies:
+    """Knows what the publication lists and what the lake has; copies the difference."""
+
+    def __init__(
+        self, dsn: str, stream: str, publication: str, writer: LakeWriter, tell: OnProgress, stopped: Callable[[], bool]
+    ) -> None:
+        self._dsn, self._stream, self._publication = dsn, stream, publication
+        self._writer, self._tell, self._stopped = writer, tell, stopped
+        self._catalogue = Catalogue(dsn)
+
+    def missing(self) -> None:
+        """Copy every published table that was never copied."""
+        with explained(self._dsn, publication=self._publication), connect(self._dsn) as connection:
+            listed = published_tables(connection, self._publication)
+        if not listed or any(not self.is_copied(name) for name in listed):
+            self._copy(lambda table: not self.is_copied(table))
+
+    def again(self, names: tuple[TableName, ...]) -> None:
+        """Copy published tables again; all of them when none is named."""
+        self._copy(lambda table: not names or table in names)
+
+    def requested(self, requests: Iterable[ResyncRequest]) -> None:
+        """Serve what came through the stream. A request older than a table's copy has been served before."""
+        for request in requests:
+            self._copy(partial(self._is_due, request))
+
+    def is_copied(self, table: TableName) -> bool:
+        return self._writer.copied_at(table) is not None
+
+    def _is_due(self, request: ResyncRequest, table: TableName) -> bool:
+        copied_at = self._writer.copied_at(table)
+        return (not request.tables or table in request.tables) and (copied_at is None or copied_at < request.commit_lsn)
+
+    def _copy(self, wanted: Callable[[TableName], bool]) -> None:
+        tables = [t for t in self._catalogue.published(self._publication) if wanted(t.relation.name)]
+        if not tables:
+            return
+        # One snapshot for all: the lake's first cut is then one moment of the source.
+        with exported_snapshot(self._dsn) as snapshot:
+            for table in tables:
+                if self._stopped():
+                    return
+                copy = copy_table(self._dsn, self._stream, table, self._catalogue, snapshot)
+                self._writer.append_copy(copy)
+                self._tell(Copied(table.relation.name, copy.rows.num_rows - 1, snapshot.lsn))

@@ -1,0 +1,1 @@
+"""Real servers, real files: see conftest.py for the fixtures."""
