@@ -1,0 +1,162 @@
+"""The one committer of all our Delta tables: put commit N unless somebody has put it.
+
+We are the only writer of a table, so a lost race means one of two things. Either our own put succeeded although the
+answer was lost: the winning commit then carries our id. Or somebody else writes: that is said, never merged. Only the
+tables that several streams append to (``transactions``, ``cuts``) take another stream's append and go on after it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from lakehouse.checkpoints import EVERY_COMMITS, Checkpoints
+from lakehouse.errors import CorruptCommit, LakeUnreachable, NameCollision, TwoWriters
+from lakehouse.store import Store
+from lakehouse.table_state import FORMAT, Action, TableState, load, parse_commit, schema_json
+
+ENGINE = "rireki"
+
+
+class DeltaLog:
+    """One Delta table's log. Not safe for use by two threads at once: a table has one writing side.
+
+    ``subject`` is how errors call the table. Raises on opening what ``table_state.load`` raises.
+    """
+
+    def __init__(
+        self, store: Store, path: str, subject: str, uri: str, checkpoints: Checkpoints, *, many_streams: bool = False
+    ) -> None:
+        self.store = store
+        self.path = path
+        self.subject = subject
+        self._uri = uri
+        self._checkpoints = checkpoints
+        self._many_streams = many_streams
+        self._tried: set[str] = set()  # ids of commits whose outcome we haven't learnt
+        self.state: TableState = load(store, path, subject)
+        named = self.state.properties.get("rireki.name", subject)
+        if named != subject:
+            raise NameCollision(f"{uri} already holds {named}: this file system can't tell them apart", subject=subject)
+
+    def marker(self, application: str) -> int | None:
+        """The version of the newest ``txn`` action under this application id."""
+        return self.state.markers.get(application)
+
+    def settle(self) -> None:
+        """Learn what became of a commit whose answer was lost. To be called before a decision on ``state``."""
+        while self._tried:
+            version = self.state.version + 1
+            body = self.store.get(self._commit_path(version))
+            if body is None:
+                self._tried.clear()
+            else:
+                self._accept(version, body)
+
+    def commit(self, actions: Sequence[Action], info: Mapping[str, Any], *, blind_append: bool = True) -> int:
+        """Commit and return the new version; durable when this returns.
+
+        ``info`` joins the commit's metadata. Raises TwoWriters when somebody else took the version, and
+        LakeUnreachable when the outcome is unknown: then ``settle`` tells.
+        """
+        if self._tried:
+            raise RuntimeError(f"{self.subject}: a commit's outcome is unknown, settle() comes first")
+        identity = str(uuid.uuid4())
+        now = {"timestamp": now_ms(), "engineInfo": ENGINE, "txnId": identity, "isBlindAppend": blind_append}
+        lines = [{"commitInfo": now | dict(info)}, *actions]
+        body = "\n".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in lines).encode()
+        self._tried.add(identity)
+        while identity in self._tried:
+            version = self.state.version + 1
+            if self.store.put_if_absent(self._commit_path(version), body):
+                self.state.apply(version, actions, self.subject)
+                self._tried.clear()
+            else:
+                winner = self.store.get(self._commit_path(version))
+                if winner is None:
+                    raise LakeUnreachable(f"commit {version} was there and then wasn't", subject=self.subject)
+                self._accept(version, winner)
+        self._checkpoints.after_commit(self._uri, self.state.version)
+        return self.state.version
+
+    def creation(
+        self,
+        schema: pa.Schema,
+        properties: Mapping[str, str],
+        *,
+        partition_by: Sequence[str] = (),
+        vectors: bool = False,
+    ) -> list[Action]:
+        """The actions that make the table, to go with its first commit."""
+        features = ["deletionVectors"] * vectors + ["timestampNtz"] * _has_zoneless_time(schema)
+        protocol: Action = {"minReaderVersion": 1, "minWriterVersion": 2}
+        if features:
+            protocol = {"minReaderVersion": 3, "minWriterVersion": 7}
+            protocol |= {"readerFeatures": features, "writerFeatures": features}
+        configuration = {
+            "delta.checkpointInterval": str(EVERY_COMMITS),
+            # Clean-up would cut off the past at 30 days; only the retention that was promised may.
+            "delta.enableExpiredLogCleanup": "false",
+            # Wide tables end with the columns that we search by.
+            "delta.dataSkippingNumIndexedCols": "-1",
+            "rireki.format": str(FORMAT),
+            **properties,
+        }
+        if vectors:
+            configuration["delta.enableDeletionVectors"] = "true"
+        metadata: Action = {
+            "id": str(uuid.uuid4()),
+            "name": self.subject,
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": schema_json(schema),
+            "partitionColumns": list(partition_by),
+            "configuration": configuration,
+            "createdTime": now_ms(),
+        }
+        return [{"protocol": protocol}, {"metaData": metadata}]
+
+    def altered(self, schema: pa.Schema, properties: Mapping[str, str]) -> Action:
+        """The action that gives the table these columns and adds these properties."""
+        configuration = {**self.state.properties, **properties}
+        changed = {"schemaString": schema_json(schema), "configuration": configuration}
+        return {"metaData": self.state.metadata | changed}
+
+    def _accept(self, version: int, body: bytes) -> None:
+        """Take a commit that is there in the place of ours. Raises TwoWriters unless that is right."""
+        actions = parse_commit(body, f"{version:020}.json", self.subject)
+        written_by = next((action["commitInfo"].get("txnId") for action in actions if "commitInfo" in action), None)
+        if written_by not in self._tried:
+            appends_only = all(action.keys() <= {"commitInfo", "add", "txn"} for action in actions)
+            if not (self._many_streams and appends_only):
+                raise TwoWriters(f"version {version} was written by somebody else", subject=self.subject)
+        if version != self.state.version + 1:
+            raise CorruptCommit(f"version {version} doesn't follow {self.state.version}", subject=self.subject)
+        self.state.apply(version, actions, self.subject)
+        if written_by in self._tried:
+            self._tried.clear()
+
+    def _commit_path(self, version: int) -> str:
+        return f"{self.path}/_delta_log/{version:020}.json"
+
+
+def marker(application: str, version: int) -> Action:
+    """A ``txn`` action: how far ``application`` has come, in the same commit as its rows."""
+    return {"txn": {"appId": application, "version": version, "lastUpdated": now_ms()}}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _has_zoneless_time(schema: pa.Schema) -> bool:
+    def within(kind: pa.DataType) -> bool:
+        if pa.types.is_timestamp(kind):
+            return kind.tz is None
+        return any(within(kind.field(index).type) for index in range(kind.num_fields))
+
+    return any(within(field.type) for field in schema)

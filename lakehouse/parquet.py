@@ -1,0 +1,142 @@
+"""Data files: Arrow rows to Parquet and back, with the statistics by which readers skip files.
+
+Bounds are given only where every reader compares as we do: long, date, timestamp, short strings, and doubles without
+NaN or infinity. Dates and times outside the years 1 … 9999 (PostgreSQL's ``infinity`` among them) have no text that
+readers agree on, so their column goes without bounds.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, cast
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lakehouse.log import now_ms
+from lakehouse.store import Store
+from lakehouse.table_state import LiveFile
+
+FILE_ROWS = 1_000_000  # a copy's files: large enough to scan fast, small enough to hold in memory while written
+STATS_COLUMNS = 32  # Delta's usual number; the lake's own columns are counted besides
+STATS_TEXT = 64  # a longer string's column goes without bounds
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - date(1970, 1, 1).toordinal() for day in (date.min, date.max))
+_DAY_US = 86_400_000_000
+
+
+def write(
+    store: Store,
+    table: str,
+    rows: pa.Table,
+    partition: Mapping[str, str | None] | None = None,
+    *,
+    own: tuple[str, ...] = (),
+) -> Iterator[LiveFile]:
+    """Write ``rows`` as files of the table at ``table``, durable when yielded.
+
+    ``own`` names columns that get bounds however many columns come before them. ``partition`` gives the columns that
+    the files leave out. Nothing is written for no rows.
+    """
+    folder = "".join(f"{name}={value}/" for name, value in (partition or {}).items())
+    for start in range(0, rows.num_rows, FILE_ROWS):
+        piece = rows.slice(start, FILE_ROWS)
+        body = encode(piece)
+        path = f"{folder}part-{uuid.uuid4()}.parquet"
+        store.put(f"{table}/{path}", body)
+        yield LiveFile(path, len(body), dict(partition or {}), now_ms(), statistics(piece, own))
+
+
+def encode(rows: pa.Table) -> bytes:
+    """Parquet, zstd level 1. Polars is twice as fast as pyarrow, but has no maps."""
+    target = io.BytesIO()
+    if any(pa.types.is_map(field.type) for field in rows.schema):
+        pq.write_table(rows, target, compression="zstd", compression_level=1)
+    else:
+        frame = cast(pl.DataFrame, pl.from_arrow(rows))
+        frame.write_parquet(target, compression="zstd", compression_level=1)
+    return target.getvalue()
+
+
+def read(store: Store, table: str, path: str, schema: pa.Schema) -> pa.Table:
+    """A data file's rows with the columns of ``schema``; null for columns that the file is too old to have."""
+    body = store.get(f"{table}/{path}")
+    if body is None:
+        raise FileNotFoundError(f"{table}/{path}")
+    source = pq.ParquetFile(io.BytesIO(body))
+    present = [name for name in schema.names if name in source.schema_arrow.names]
+    return fit(source.read(columns=present), schema)
+
+
+def fit(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """``rows`` with exactly the columns of ``schema``, by name; null for those it lacks."""
+    columns = [
+        rows[field.name].cast(field.type)
+        if field.name in rows.column_names
+        else pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def statistics(rows: pa.Table, own: tuple[str, ...] = ()) -> str:
+    """The protocol's per-file statistics, as JSON."""
+    bounded = [name for name in rows.column_names if name not in own][:STATS_COLUMNS] + list(own)
+    null_counts: dict[str, int] = {}
+    least: dict[str, Any] = {}
+    greatest: dict[str, Any] = {}
+    for name in bounded:
+        column = rows[name]
+        if pa.types.is_nested(column.type):
+            continue
+        null_counts[name] = column.null_count
+        if bounds := _bounds(column):
+            least[name], greatest[name] = bounds
+    found = {"numRecords": rows.num_rows, "minValues": least, "maxValues": greatest, "nullCount": null_counts}
+    return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+
+
+def _bounds(column: pa.ChunkedArray) -> tuple[Any, Any] | None:
+    if column.null_count == len(column):
+        return None
+    kind = column.type
+    if pa.types.is_int64(kind):
+        return _extremes(column)
+    if pa.types.is_float64(kind):
+        series = cast(pl.Series, pl.from_arrow(column))
+        least, greatest = cast(float, series.min()), cast(float, series.max())
+        if series.is_nan().any() or math.isinf(least) or math.isinf(greatest):
+            return None
+        # Some readers hold -0.0 to be less than 0.0.
+        return (-0.0 if least == 0 else least), (0.0 if greatest == 0 else greatest)
+    if pa.types.is_date32(kind):
+        least, greatest = _extremes(column.cast(pa.int32()))
+        if least < _FIRST_DAY or greatest > _LAST_DAY:
+            return None
+        return tuple((_EPOCH + timedelta(days=day)).date().isoformat() for day in (least, greatest))  # type: ignore[return-value]
+    if pa.types.is_timestamp(kind):
+        least, greatest = _extremes(column.cast(pa.int64()))
+        if least < _FIRST_DAY * _DAY_US or greatest >= (_LAST_DAY + 1) * _DAY_US:
+            return None
+        return _time_text(least, kind), _time_text(greatest, kind)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        least, greatest = _extremes(column)
+        return (least, greatest) if max(len(least), len(greatest)) <= STATS_TEXT else None
+    return None
+
+
+def _extremes(column: pa.ChunkedArray) -> tuple[Any, Any]:
+    series = cast(pl.Series, pl.from_arrow(column))
+    return series.min(), series.max()
+
+
+def _time_text(micros: int, kind: pa.DataType) -> str:
+    text = (_EPOCH + timedelta(microseconds=micros)).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return f"{text}Z" if kind.tz is not None else text

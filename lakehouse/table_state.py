@@ -1,0 +1,197 @@
+"""What a Delta table's log adds up to: version, schema, properties, markers and live files.
+
+Loaded once when a table is opened: the newest checkpoint, then the commits after it. From then on each commit of ours
+is applied to it in memory, so that the cost of a commit doesn't grow with the number of commits.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import Schema
+
+from lakehouse.deletion_vector import Descriptor, unique_id
+from lakehouse.errors import CorruptCommit, LakeFromNewerVersion
+from lakehouse.store import Store
+
+FORMAT = 1  # property rireki.format; raised when an older Rireki could misread what a newer one writes
+KNOWN_FEATURES = frozenset({"deletionVectors", "timestampNtz"})
+
+Action = dict[str, Any]
+_COMMIT = re.compile(r"\A(\d{20})\.json\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """One data file that is in the table, as its ``add`` action says."""
+
+    path: str  # relative to the table
+    size_bytes: int
+    partition: Mapping[str, str | None]
+    modified_ms: int
+    stats: str  # the protocol's per-file statistics, JSON
+    deletion_vector: Descriptor | None = None
+
+    @property
+    def row_count(self) -> int:
+        """Rows in the file, also those that the deletion vector hides."""
+        return int(json.loads(self.stats)["numRecords"])
+
+    def add(self) -> Action:
+        action: Action = {
+            "path": self.path,
+            "partitionValues": dict(self.partition),
+            "size": self.size_bytes,
+            "modificationTime": self.modified_ms,
+            "dataChange": True,
+            "stats": self.stats,
+        }
+        return {"add": action | self._vector()}
+
+    def remove(self, now_ms: int) -> Action:
+        action: Action = {
+            "path": self.path,
+            "deletionTimestamp": now_ms,
+            "dataChange": True,
+            "extendedFileMetadata": True,
+            "partitionValues": dict(self.partition),
+            "size": self.size_bytes,
+        }
+        return {"remove": action | self._vector()}
+
+    def with_vector(self, vector: Descriptor) -> LiveFile:
+        # The bounds were taken over all rows; with some hidden they still hold, but no longer tightly.
+        stats = json.loads(self.stats) | {"tightBounds": False}
+        return replace(self, deletion_vector=vector, stats=json.dumps(stats, separators=(",", ":")))
+
+    def _vector(self) -> Action:
+        return {} if self.deletion_vector is None else {"deletionVector": dict(self.deletion_vector)}
+
+
+@dataclass(slots=True)
+class TableState:
+    """``version`` is -1 while the table doesn't exist."""
+
+    version: int = -1
+    metadata: Action = field(default_factory=dict)
+    markers: dict[str, int] = field(default_factory=dict)  # txn actions: application id -> version
+    files: dict[str, LiveFile] = field(default_factory=dict)  # by path
+
+    @property
+    def exists(self) -> bool:
+        return self.version >= 0
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        return dict(self.metadata.get("configuration") or {})
+
+    @property
+    def schema(self) -> pa.Schema:
+        return arrow_schema(str(self.metadata["schemaString"]))
+
+    def apply(self, version: int, actions: Iterable[Action], subject: str) -> None:
+        """Bring the state to ``version``. Raises LakeFromNewerVersion before anything is changed."""
+        actions = list(actions)
+        for action in actions:
+            if "protocol" in action:
+                _check_protocol(action["protocol"], subject)
+            if "metaData" in action:
+                _check_format(action["metaData"], subject)
+        # Actions of one commit have no order: a path that is removed and added again stays.
+        for action in actions:
+            if removed := action.get("remove"):
+                live = self.files.get(removed["path"])
+                if live and unique_id(live.deletion_vector) == unique_id(removed.get("deletionVector")):
+                    del self.files[removed["path"]]
+        for action in actions:
+            if added := action.get("add"):
+                self.files[added["path"]] = _live_file(added)
+            elif marker := action.get("txn"):
+                self.markers[marker["appId"]] = int(marker["version"])
+            elif metadata := action.get("metaData"):
+                self.metadata = metadata
+        self.version = version
+
+
+def load(store: Store, table: str, subject: str) -> TableState:
+    """The newest state of the table at ``table``; a state that doesn't exist if there is none.
+
+    Raises CorruptCommit for a commit that is missing or can't be read, LakeFromNewerVersion for one that we mustn't.
+    """
+    state = TableState()
+    pointer = store.get(f"{table}/_delta_log/_last_checkpoint")
+    if pointer is not None:
+        _load_checkpoint(state, store, table, json.loads(pointer), subject)
+    after = f"{state.version:020}.json" if state.exists else ""
+    for name in store.names(f"{table}/_delta_log", after=after):
+        if match := _COMMIT.match(name):
+            if int(match[1]) != state.version + 1:
+                raise CorruptCommit(f"commit {state.version + 1} is missing before {int(match[1])}", subject=subject)
+            body = store.get(f"{table}/_delta_log/{name}")
+            state.apply(int(match[1]), parse_commit(body or b"", name, subject), subject)
+    return state
+
+
+def parse_commit(body: bytes, name: str, subject: str) -> list[Action]:
+    try:
+        actions = [json.loads(line) for line in body.splitlines() if line.strip()]
+    except ValueError as error:
+        raise CorruptCommit(f"commit {name} can't be read: {error}", subject=subject) from error
+    if not actions:
+        raise CorruptCommit(f"commit {name} is empty", subject=subject)
+    return actions
+
+
+def schema_json(schema: pa.Schema) -> str:
+    """Delta's schema string, every column nullable."""
+    return str(Schema.from_arrow(schema).to_json())
+
+
+def arrow_schema(text: str) -> pa.Schema:
+    return pa.schema(Schema.from_json(text).to_arrow())
+
+
+def _load_checkpoint(state: TableState, store: Store, table: str, pointer: Action, subject: str) -> None:
+    version = int(pointer["version"])
+    name = f"{version:020}.checkpoint.parquet"
+    body = store.get(f"{table}/_delta_log/{name}")
+    if body is None:
+        raise CorruptCommit(f"checkpoint {name} is named as the newest, but isn't there", subject=subject)
+    kinds = ("protocol", "metaData", "txn", "add")
+    rows = pq.read_table(io.BytesIO(body), columns=list(kinds)).to_pylist(maps_as_pydicts="strict")
+    actions = [{kind: row[kind]} for row in rows for kind in kinds if row[kind] is not None]
+    state.apply(version, actions, subject)
+
+
+def _live_file(added: Action) -> LiveFile:
+    vector = added.get("deletionVector")
+    if vector is not None:
+        vector = {key: value for key, value in vector.items() if value is not None}
+    return LiveFile(
+        added["path"],
+        added["size"],
+        dict(added.get("partitionValues") or {}),
+        added["modificationTime"],
+        added["stats"],
+        vector,
+    )
+
+
+def _check_protocol(protocol: Action, subject: str) -> None:
+    features = {*(protocol.get("readerFeatures") or ()), *(protocol.get("writerFeatures") or ())}
+    if protocol["minReaderVersion"] > 3 or protocol["minWriterVersion"] > 7 or features - KNOWN_FEATURES:
+        unknown = ", ".join(sorted(features - KNOWN_FEATURES)) or f"protocol {protocol['minReaderVersion']}"
+        raise LakeFromNewerVersion(f"the table uses {unknown}, which this version doesn't write", subject=subject)
+
+
+def _check_format(metadata: Action, subject: str) -> None:
+    written = int((metadata.get("configuration") or {}).get("rireki.format", FORMAT))
+    if written > FORMAT:
+        raise LakeFromNewerVersion(f"the lake has format {written}, this version knows {FORMAT}", subject=subject)
