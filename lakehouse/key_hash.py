@@ -32,7 +32,7 @@ def hash_rows(columns: Sequence[pa.Array | pa.ChunkedArray], rows: int) -> Hashe
     _begin(state, _SECRET)
     for column in columns:
         _absorb(state, column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
-    return _finish(state)  # type: ignore[no-any-return]
+    return _finish(state)
 
 
 def _absorb(state: npt.NDArray[np.uint64], column: Any) -> None:
@@ -85,12 +85,12 @@ def _buffer(buffer: pa.Buffer | None, kind: type[Any]) -> npt.NDArray[Any]:
     return np.empty(0, dtype=kind) if buffer is None else np.frombuffer(buffer, dtype=kind)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True, inline="always")
 def _rotated(word: Any, left: Any) -> Any:
     return (word << np.uint64(left)) | (word >> np.uint64(64 - left))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _rounds(state: Any, times: Any) -> None:
     a, b, c, d = state[0], state[1], state[2], state[3]
     for _ in range(times):
@@ -107,14 +107,14 @@ def _rounds(state: Any, times: Any) -> None:
     state[0], state[1], state[2], state[3] = a, b, c, d
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _take(state: Any, word: Any) -> None:
     state[3] ^= word
     _rounds(state, 2)
     state[0] ^= word
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _begin(states: Any, secret: Any) -> None:
     for row in range(states.shape[0]):
         states[row, 0] = secret[0] ^ np.uint64(0x736F6D6570736575)
@@ -123,7 +123,7 @@ def _begin(states: Any, secret: Any) -> None:
         states[row, 3] = secret[1] ^ np.uint64(0x7465646279746573)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _finish(states: Any) -> Any:
     hashes = np.empty((states.shape[0], 2), dtype=np.uint64)
     for row in range(states.shape[0]):
@@ -137,7 +137,7 @@ def _finish(states: Any) -> Any:
     return hashes
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _absorb_words(states: Any, valid: Any, words: Any) -> None:
     for row in range(states.shape[0]):
         _take(states[row], np.uint64(valid[row]))
@@ -146,7 +146,7 @@ def _absorb_words(states: Any, valid: Any, words: Any) -> None:
                 _take(states[row], word)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _absorb_bytes(states: Any, valid: Any, offsets: Any, body: Any) -> None:
     for row in range(states.shape[0]):
         _take(states[row], np.uint64(valid[row]))
@@ -164,7 +164,7 @@ def _absorb_bytes(states: Any, valid: Any, offsets: Any, body: Any) -> None:
                 _take(states[row], word)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _absorb_lists(states: Any, valid: Any, offsets: Any, members: Any) -> None:
     for row in range(states.shape[0]):
         _take(states[row], np.uint64(valid[row]))

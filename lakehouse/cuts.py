@@ -1,0 +1,149 @@
+"""The table ``cuts``: which version of every table belongs to which source position, and what the lake can't vouch for.
+
+    cut_lsn       long        every transaction with a commit LSN <= it is in these versions, and no other
+    source_time   timestamp   UTC; the source's clock at that position
+    written_at    timestamp   UTC; our clock
+    versions      map<string, long>   "schema.table" -> version of its `current` table at this cut
+    gaps          list<struct<table string, from_lsn long, to_lsn long, reason string>>   told with this row
+
+Rows are appended in the order of ``cut_lsn``. A gap that becomes known between two cuts is told at once: then a row
+repeats the last cut, and the gaps of all rows count. A gap told again with the same table and ``from_lsn`` replaces
+what was told before, so an open gap is closed by telling its end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from cdc.batch import TIMESTAMP
+from cdc.lsn import Lsn
+from cdc.relation import TableName
+from lakehouse import parquet
+from lakehouse.log import DeltaLog, marker
+
+_GAP = pa.struct(
+    [
+        pa.field("table", pa.string()),
+        pa.field("from_lsn", pa.int64()),
+        pa.field("to_lsn", pa.int64()),
+        pa.field("reason", pa.string()),
+    ]
+)
+CUTS_SCHEMA = pa.schema(
+    [
+        pa.field("cut_lsn", pa.int64()),
+        pa.field("source_time", TIMESTAMP),
+        pa.field("written_at", TIMESTAMP),
+        pa.field("versions", pa.map_(pa.string(), pa.int64())),
+        pa.field("gaps", pa.list_(_GAP)),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An interval of commit LSNs, both ends included, that the lake can't vouch for.
+
+    ``table`` None means every table; ``to_lsn`` None means that it is still open.
+    """
+
+    table: TableName | None
+    from_lsn: Lsn
+    to_lsn: Lsn | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A position at which every table of the lake has been applied. Times are UTC."""
+
+    cut_lsn: Lsn
+    source_time: datetime
+    written_at: datetime
+    versions: Mapping[TableName, int] = field(hash=False)
+    gaps: tuple[Gap, ...] = ()  # only those told with this row
+
+
+def cuts_to_arrow(cuts: Iterable[Cut]) -> pa.Table:
+    """Shape: CUTS_SCHEMA, one row per cut, in the given order."""
+    rows = [
+        {
+            "cut_lsn": cut.cut_lsn.value,
+            "source_time": cut.source_time,
+            "written_at": cut.written_at,
+            "versions": [(str(name), version) for name, version in sorted(cut.versions.items())],
+            "gaps": [
+                {
+                    "table": None if gap.table is None else str(gap.table),
+                    "from_lsn": gap.from_lsn.value,
+                    "to_lsn": None if gap.to_lsn is None else gap.to_lsn.value,
+                    "reason": gap.reason,
+                }
+                for gap in cut.gaps
+            ],
+        }
+        for cut in cuts
+    ]
+    return pa.Table.from_pylist(rows, schema=CUTS_SCHEMA)
+
+
+def cuts_from_arrow(rows: pa.Table) -> list[Cut]:
+    """The reverse, for any subset of rows."""
+    return [
+        Cut(
+            Lsn(row["cut_lsn"]),
+            row["source_time"],
+            row["written_at"],
+            {TableName.parse(name): version for name, version in row["versions"]},
+            tuple(
+                Gap(
+                    None if gap["table"] is None else TableName.parse(gap["table"]),
+                    Lsn(gap["from_lsn"]),
+                    None if gap["to_lsn"] is None else Lsn(gap["to_lsn"]),
+                    gap["reason"],
+                )
+                for gap in row["gaps"] or ()
+            ),
+        )
+        for row in rows.to_pylist()
+    ]
+
+
+class Cuts:
+    """The writing side of the table. ``last`` is the newest cut, None before the first."""
+
+    def __init__(self, log: DeltaLog, stream: str) -> None:
+        self._log = log
+        self._application = f"rireki/cut/{stream}"
+        self.last = self._newest()
+
+    @property
+    def at(self) -> Lsn | None:
+        """How far this stream's cuts have come."""
+        position = self._log.marker(self._application)
+        return None if position is None else Lsn(position)
+
+    def append(self, cut: Cut) -> None:
+        """Add a row; durable when this returns."""
+        self._log.settle()
+        creation = [] if self._log.state.exists else self._log.creation(CUTS_SCHEMA, {})
+        files = parquet.write(self._log.store, self._log.path, cuts_to_arrow([cut]))
+        actions = [*creation, marker(self._application, cut.cut_lsn.value), *(file.add() for file in files)]
+        self._log.commit(actions, {"operation": "WRITE", "operationParameters": {"mode": "Append"}})
+        self.last = cut
+
+    def _newest(self) -> Cut | None:
+        def order(stats: str) -> tuple[int, str]:
+            greatest = json.loads(stats)["maxValues"]
+            return greatest["cut_lsn"], greatest["written_at"]
+
+        newest = max(self._log.state.files.values(), key=lambda file: order(file.stats), default=None)
+        if newest is None:
+            return None
+        rows = parquet.read(self._log.store, self._log.path, newest.path, CUTS_SCHEMA)
+        return max(cuts_from_arrow(rows), key=lambda cut: (cut.cut_lsn, cut.written_at))
