@@ -52,7 +52,8 @@ clean:  ## delete the embedded stack's data and all caches; the environment stay
 
 # The environment follows the lock file.
 $(ENV): uv.lock pyproject.toml
-	@python="$$($(FIND_PYTHON))" && uv="$$($(FIND_UV))" && "$$uv" sync --frozen --quiet --python "$$python"
+	@python="$$($(FIND_PYTHON))" && uv="$$($(FIND_UV))" && echo "Installing the locked packages into .venv" && \
+	  "$$uv" sync --frozen --quiet --python "$$python"
 	@touch $(ENV)
 
 # Candidates are run, not only found: version managers leave stand-ins that end in an error.

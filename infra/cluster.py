@@ -18,7 +18,9 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _BUILTIN_LOCALES_SINCE = 17
 
 
-def create(cluster: Path, binaries: Binaries, superuser: str, password: str, account: Account | None) -> None:
+def create(
+    cluster: Path, binaries: Binaries, superuser: str, password: str, *, account: Account | None, durable: bool
+) -> None:
     """UTF-8, code point order whatever the machine's locale, checksums, no way in without a password.
 
     Whole or not at all: made beside its place, then moved there. Raises ProgramFailed with initdb's own words.
@@ -39,7 +41,7 @@ def create(cluster: Path, binaries: Binaries, superuser: str, password: str, acc
     command: list[str | Path] = [
         binaries.program("initdb"),
         *("-D", draft, "-U", superuser, f"--pwfile={password_file}", "--auth=scram-sha-256"),
-        *("--encoding=UTF8", "--data-checksums", *locale),
+        *("--encoding=UTF8", "--data-checksums", *locale, *([] if durable else ["--no-sync"])),
     ]
     try:
         made = subprocess.run(

@@ -68,13 +68,13 @@ class Postgres:
         account = Account.unprivileged()
         place = folder.place(_NAME, account)
         binaries = Binaries.find(version).reachable_by(account, place)
+        chosen = folder.port(_NAME, port)
         cluster = place / "cluster"
         password = folder.secret("postgres-superuser")
         if not cluster.exists():
-            clusters.create(cluster, binaries, SUPERUSER, password, account)
+            clusters.create(cluster, binaries, SUPERUSER, password, account=account, durable=durable)
         clusters.check_version(cluster, version)
         clusters.free_of_orphans(cluster, account)
-        chosen = folder.port(_NAME, port)
         config = clusters.configure(place, cluster, chosen, {**({} if durable else _NOT_DURABLE), **(settings or {})})
         program = Program.start(
             folder,

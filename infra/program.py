@@ -60,7 +60,7 @@ def http(url: str) -> Probe:
 
 @dataclass
 class Program:
-    """A running child. ``pid`` is the child's own, which leads its process group."""
+    """A running child; ``pid`` is its own, and leads its process group. Keep the object: a forgotten child is stopped."""
 
     name: str
     pid: int

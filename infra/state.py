@@ -176,7 +176,7 @@ class StateFolder:
         return folder
 
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
-        _write_private(self.path / name, json.dumps(value, indent=2, sort_keys=True))
+        _write_private(self._folder(".") / name, json.dumps(value, indent=2, sort_keys=True))
 
 
 def _shared_ground() -> Path:
