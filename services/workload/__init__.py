@@ -1,0 +1,9 @@
+"""A working day of chains of pharmacies, over HTTP and from a seed: the same seed makes the same sequence.
+
+names         people, pharmacies and companies, with the readings that belong to them
+client        commands with idempotency keys, patient while the service is away
+chain         one tenant: what is there, and the things that happen in it
+story         the protagonist: what one user may do, moment by moment
+run           several chains at once, and the figures at the end
+__main__      the command line
+"""

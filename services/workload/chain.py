@@ -1,0 +1,334 @@
+"""One tenant: what is there, as far as this workload made it, and the things that happen in it.
+
+Everything random comes from ``Random(seed, tenant)`` and runs in one thread, so the sequence doesn't depend on how
+threads take turns. Ids come from the service, which makes them from our keys.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from services.workload import names
+from services.workload.client import Actor, Answer, Client, Refused, Tally
+
+OPERATORS = tuple(Actor(f"operator:{name}") for name in ("sato", "suzuki", "tanaka", "ito", "kobayashi"))
+HR = Actor("system:hr-sync", "system")
+ROLES = ("manager", "pharmacist", "clerk", "auditor")
+
+
+@dataclass(slots=True)
+class Organisation:
+    id: str
+    named: names.Named
+    version: int
+
+
+@dataclass(slots=True)
+class Pharmacy:
+    id: str
+    named: names.Named
+    organisation: Organisation
+    version: int
+
+
+@dataclass(slots=True)
+class Held:
+    """A membership or a role grant in force."""
+
+    id: str
+    pharmacy: Pharmacy | None
+    is_primary: bool = True
+    role: str = ""
+
+
+@dataclass(slots=True)
+class User:
+    id: str
+    named: names.Named
+    status: str
+    version: int
+    memberships: list[Held] = field(default_factory=list)
+    roles: list[Held] = field(default_factory=list)
+
+
+class Chain:
+    """A tenant under way. ``budget``: how many commands it may carry out."""
+
+    def __init__(self, client: Client, tally: Tally, seed: int, number: int, pharmacies: int, budget: int) -> None:
+        self.client = client
+        self.tally = tally
+        self.random = Random(f"{seed}/{number}")
+        self.seed = seed
+        self.number = number
+        self.pharmacy_count = pharmacies
+        self.budget = budget
+        self.done = 0
+        self.attempts = 0
+        self.told: list[str] = []  # every command carried out, for the digest
+        self.brand = names.BRANDS[(seed + number) % len(names.BRANDS)]
+        self.tenant_id: str | None = None
+        self.organisations: list[Organisation] = []
+        self.pharmacies: list[Pharmacy] = []
+        self.users: list[User] = []
+
+    # Commands
+
+    def key(self) -> str:
+        self.attempts += 1
+        return f"seed{self.seed}-chain{self.number}-{self.attempts:06d}"
+
+    def send(
+        self,
+        what: str,
+        path: str,
+        body: dict[str, Any],
+        *,
+        reason: str,
+        actor: Actor | None = None,
+        if_match: int | None = None,
+        key: str | None = None,
+    ) -> Answer:
+        """One command, counted. Raises Refused, ServiceAway, Stopped."""
+        key = key or self.key()
+        actor = actor or self.random.choice(OPERATORS)
+        correlation = str(UUID(int=self.random.getrandbits(128), version=4))
+        again = self.random.random() < 0.04
+        for _ in range(2 if again else 1):
+            # Sent twice under one key, as by a client whose connection broke: it happens once.
+            answer = self.client.command(
+                path,
+                {**body, "reason": reason},
+                key=key,
+                actor=actor,
+                tenant=self.tenant_id,
+                if_match=if_match,
+                correlation_id=correlation,
+            )
+        self._count(what, path)
+        return answer
+
+    def _count(self, what: str, path: str) -> None:
+        self.done += 1
+        self.told.append(f"{what} {path}")
+        with self.tally.lock:
+            self.tally.commands[what] += 1
+
+    def _conflict(self) -> None:
+        with self.tally.lock:
+            self.tally.conflicts += 1
+
+    # What is there to begin with
+
+    def found(self) -> None:
+        brand, kana, _ = self.brand
+        company = names.Named(f"株式会社{brand}薬局", f"カブシキガイシャ{kana}ヤッキョク")
+        answer = self.send(
+            "create_tenant",
+            "/v1/tenants",
+            {"name": company.name, "kana": company.kana, "corporate_number": f"{self.random.randrange(10**13):013d}"},
+            reason="新規契約",
+        )
+        self.tenant_id = answer.id
+        root = self.register_organisation(company, "company", None)
+        if self.pharmacy_count > 2:
+            for area, area_kana in names.AREAS[: 2 if self.pharmacy_count < 30 else 4]:
+                self.register_organisation(names.Named(f"{area}支社", f"{area_kana}シシャ"), "area", root)
+        for number in range(self.pharmacy_count):
+            self.register_pharmacy(number)
+
+    def register_organisation(self, named: names.Named, kind: str, parent: Organisation | None) -> Organisation:
+        answer = self.send(
+            "register_organisation",
+            "/v1/organisations",
+            {"name": named.name, "kana": named.kana, "kind": kind, "parent_id": parent and parent.id},
+            reason="組織登録",
+        )
+        organisation = Organisation(answer.id, named, answer.version)
+        self.organisations.append(organisation)
+        return organisation
+
+    def register_pharmacy(self, number: int) -> Pharmacy:
+        random = self.random
+        named, prefecture = names.branch(self.brand, number)
+        organisation = random.choice(self.organisations)
+        year = random.randrange(1985, 2026)
+        body: dict[str, Any] = {
+            "organisation_id": organisation.id,
+            "name": named.name,
+            "kana": named.kana,
+            "prefecture": prefecture,
+            "opened_on": f"{year}-{random.randrange(1, 13):02d}-01",
+            "dispensing_area_m2": f"{random.randrange(660, 9000) / 100:.2f}",  # 6.6 m² is the least allowed
+            "opening_hours": {
+                day: ["09:00", random.choice(("18:00", "18:30", "19:00"))]
+                for day in ("mon", "tue", "wed", "thu", "fri")
+            },
+            "services": sorted(random.sample(["home_visit", "sterile", "night", "holiday"], random.randrange(0, 4))),
+            "accepts_e_prescription": random.random() < 0.6,
+        }
+        if random.random() < 0.9:  # the others wait for their designation
+            body |= {"code": f"{random.randrange(10**10):010d}", "code_valid_from": f"{year}-04-01"}
+        answer = self.send("register_pharmacy", "/v1/pharmacies", body, reason="店舗登録")
+        pharmacy = Pharmacy(answer.id, named, organisation, answer.version)
+        self.pharmacies.append(pharmacy)
+        return pharmacy
+
+    # What happens
+
+    def hire(self) -> User:
+        named = names.person(self.random)
+        if self.users and self.random.random() < 0.05:
+            named = self.random.choice(self.users).named  # another person of the same name
+        user = self.invite(named, is_pharmacist=self.random.random() < 0.6)
+        self.users.append(user)
+        self.activate(user, "初回ログイン")
+        self.assign(user, self.random.choice(self.pharmacies), is_primary=True, reason="配属")
+        self.grant(user, self.random.choice(ROLES[1:3]), user.memberships[0].pharmacy, reason="配属に伴う権限付与")
+        return user
+
+    def invite(self, named: names.Named, *, is_pharmacist: bool) -> User:
+        answer = self.send(
+            "invite_user",
+            "/v1/users",
+            {
+                "name": named.name,
+                "kana": named.kana,
+                "email": f"u{self.attempts:05d}.{self.seed}@{self.brand[2]}{self.number}.example",
+                "is_pharmacist": is_pharmacist,
+                "hired_on": f"{self.random.randrange(2000, 2026)}-04-01",
+            },
+            reason="入社",
+            actor=HR,
+        )
+        return User(answer.id, named, "invited", answer.version)
+
+    def activate(self, user: User, reason: str, actor: Actor | None = None) -> Answer:
+        return self._turn(user, "activate", "active", reason, actor)
+
+    def suspend(self, user: User, reason: str, actor: Actor | None = None) -> Answer:
+        return self._turn(user, "suspend", "suspended", reason, actor)
+
+    def retire(self, user: User) -> None:
+        self._turn(user, "retire", "retired", "退職", HR)
+        user.memberships.clear()
+        user.roles.clear()
+        self.users.remove(user)
+
+    def _turn(self, user: User, verb: str, status: str, reason: str, actor: Actor | None) -> Answer:
+        answer = self.send(
+            f"{verb}_user", f"/v1/users/{user.id}/{verb}", {}, reason=reason, if_match=user.version, actor=actor
+        )
+        user.status, user.version = status, answer.version
+        return answer
+
+    def assign(
+        self, user: User, pharmacy: Pharmacy, *, is_primary: bool, reason: str, actor: Actor | None = None
+    ) -> Answer:
+        answer = self.send(
+            "assign_membership",
+            f"/v1/users/{user.id}/memberships",
+            {"pharmacy_id": pharmacy.id, "is_primary": is_primary, "weekly_hours": "40.00" if is_primary else "7.50"},
+            reason=reason,
+            actor=actor,
+        )
+        user.memberships.append(Held(answer.id, pharmacy, is_primary))
+        return answer
+
+    def move(self, held: Held, pharmacy: Pharmacy, reason: str, actor: Actor | None = None) -> Answer:
+        answer = self.send(
+            "transfer_membership",
+            f"/v1/memberships/{held.id}/transfer",
+            {"pharmacy_id": pharmacy.id},
+            reason=reason,
+            if_match=1,
+            actor=actor,
+        )
+        held.id, held.pharmacy = answer.id, pharmacy
+        return answer
+
+    def grant(
+        self, user: User, role: str, pharmacy: Pharmacy | None, *, reason: str, actor: Actor | None = None
+    ) -> Answer:
+        answer = self.send(
+            "grant_role",
+            f"/v1/users/{user.id}/role-grants",
+            {"role": role, "pharmacy_id": pharmacy and pharmacy.id},
+            reason=reason,
+            actor=actor,
+        )
+        user.roles.append(Held(answer.id, pharmacy, role=role))
+        return answer
+
+    def revoke(self, user: User, held: Held, reason: str, actor: Actor | None = None) -> Answer:
+        answer = self.send(
+            "revoke_role", f"/v1/role-grants/{held.id}/revoke", {}, reason=reason, if_match=1, actor=actor
+        )
+        user.roles.remove(held)
+        return answer
+
+    def hand_over(
+        self, pharmacy: Pharmacy, organisation: Organisation, reason: str, actor: Actor | None = None
+    ) -> Answer:
+        body: dict[str, Any] = {"organisation_id": organisation.id}
+        if self.random.random() < 0.5:  # a new designation, as a rule back-dated to the first of the month
+            body |= {"code": f"{self.random.randrange(10**10):010d}", "code_valid_from": "2026-04-01"}
+            body["effective_at"] = "2026-04-01T00:00:00+09:00"
+        answer = self.send(
+            "transfer_pharmacy",
+            f"/v1/pharmacies/{pharmacy.id}/transfer",
+            body,
+            reason=reason,
+            if_match=pharmacy.version,
+            actor=actor,
+        )
+        pharmacy.organisation, pharmacy.version = organisation, answer.version
+        return answer
+
+    def rename(self, organisation: Organisation, *, stale: bool) -> None:
+        """``stale``: by somebody who read it before another changed it; refused, read again, decided again."""
+        named = names.Named(f"{organisation.named.name[:60]}改", f"{organisation.named.kana[:60]}カイ")
+        body = {"name": named.name, "kana": named.kana}
+        path = f"/v1/organisations/{organisation.id}/rename"
+        expected = organisation.version
+        if stale:
+            between = {"name": f"{organisation.named.name[:60]}仮", "kana": f"{organisation.named.kana[:60]}カリ"}
+            self.send("rename_organisation", path, between, reason="社名変更の準備", if_match=expected)
+            try:
+                self.send("rename_organisation", path, body, reason="社名変更", if_match=expected)
+            except Refused as refused:
+                if refused.status != 412:
+                    raise
+                self._conflict()
+            expected = int(self.client.read(f"/v1/organisations/{organisation.id}", self.tenant_id or "")["version"])
+        answer = self.send("rename_organisation", path, body, reason="社名変更", if_match=expected)
+        organisation.named, organisation.version = named, answer.version
+
+    def race(self, user: User) -> None:
+        """Two operators suspend one user at the same moment: one does, the other is told that it changed meanwhile."""
+        path = f"/v1/users/{user.id}/suspend"
+        keys = (self.key(), self.key())
+
+        def suspend(key: str) -> Answer | None:
+            try:
+                return self.client.command(
+                    path,
+                    {"reason": "端末紛失の届出"},
+                    key=key,
+                    actor=OPERATORS[0],
+                    tenant=self.tenant_id,
+                    if_match=user.version,
+                )
+            except Refused as refused:
+                if refused.status != 412:
+                    raise
+                self._conflict()
+                return None
+
+        with ThreadPoolExecutor(2) as both:
+            won = [answer for answer in both.map(suspend, keys) if answer is not None]
+        user.status, user.version = "suspended", won[0].version
+        self._count("suspend_user", path)
