@@ -183,14 +183,14 @@ class Chain:
         named = names.person(self.random)
         if self.users and self.random.random() < 0.05:
             named = self.random.choice(self.users).named  # another person of the same name
-        user = self.invite(named, is_pharmacist=self.random.random() < 0.6)
+        user, _ = self.invite(named, is_pharmacist=self.random.random() < 0.6)
         self.users.append(user)
         self.activate(user, "初回ログイン")
         self.assign(user, self.random.choice(self.pharmacies), is_primary=True, reason="配属")
         self.grant(user, self.random.choice(ROLES[1:3]), user.memberships[0].pharmacy, reason="配属に伴う権限付与")
         return user
 
-    def invite(self, named: names.Named, *, is_pharmacist: bool) -> User:
+    def invite(self, named: names.Named, *, is_pharmacist: bool, reason: str = "入社") -> tuple[User, Answer]:
         answer = self.send(
             "invite_user",
             "/v1/users",
@@ -201,10 +201,10 @@ class Chain:
                 "is_pharmacist": is_pharmacist,
                 "hired_on": f"{self.random.randrange(2000, 2026)}-04-01",
             },
-            reason="入社",
+            reason=reason,
             actor=HR,
         )
-        return User(answer.id, named, "invited", answer.version)
+        return User(answer.id, named, "invited", answer.version), answer
 
     def activate(self, user: User, reason: str, actor: Actor | None = None) -> Answer:
         return self._turn(user, "activate", "active", reason, actor)

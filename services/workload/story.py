@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.workload.chain import HR, OPERATORS, Chain, Held, User
-from services.workload.client import Answer
+from services.workload.client import Actor, Answer
 from services.workload.names import Named
 
 NAME = Named("高橋 美咲", "タカハシ ミサキ")
@@ -28,6 +28,8 @@ class Moment:
 
 
 class Protagonist:
+    steps = 13
+
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.user: User | None = None
@@ -62,17 +64,22 @@ class Protagonist:
         chain = self.chain
         sato, suzuki, tanaka, ito, _ = OPERATORS
         first, second, third = chain.pharmacies[:3]
-        user = chain.invite(NAME, is_pharmacist=True)
-        self.user = user
 
         def tell(what: str, actor: str, reason: str, act: Callable[[], Answer]) -> bool:
             answer = act()
             self.moments.append(Moment(answer.source_time, what, actor, reason, self._access()))
             return True
 
-        def does(what: str, actor: Any, reason: str, act: Callable[[str, Any], Answer]) -> bool:
+        def invite(reason: str, actor: Actor) -> Answer:
+            self.user, answer = chain.invite(NAME, is_pharmacist=True, reason=reason)
+            return answer
+
+        def does(what: str, actor: Actor, reason: str, act: Callable[[str, Actor], Answer]) -> bool:
             return tell(what, actor.id, reason, lambda: act(reason, actor))
 
+        yield does("invited", HR, "新卒採用", invite)
+        user = self.user
+        assert user is not None
         yield does("activated", HR, "初回ログイン", lambda why, who: chain.activate(user, why, who))
         yield does(
             "assigned to the first pharmacy",
