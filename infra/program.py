@@ -60,10 +60,10 @@ def http(url: str) -> Probe:
 
 @dataclass
 class Program:
-    """A running child; ``pid`` is its own, and leads its process group. Keep the object: a forgotten child is stopped."""
+    """A running child. Keep the object: a forgotten child is stopped."""
 
     name: str
-    pid: int
+    pid: int  # the child's own; it leads its process group
     log: Path
     _log_from: int  # bytes of earlier runs
     _leash: subprocess.Popen[bytes]
