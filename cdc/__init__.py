@@ -1,0 +1,18 @@
+"""PostgreSQL in, Arrow out. Knows nothing of Delta.
+
+In the order in which a change passes through:
+
+    lsn, relation, batch, errors   the words: positions, tables, what comes out, what can go wrong
+    source        connections, and libpq's errors in our words
+    publication   which tables, which columns
+    catalogue     their types and keys
+    slot          what PostgreSQL remembers for us
+    copy          a table's rows at one exact position
+    stream        the receiving thread: bytes, keepalives, back-pressure
+    protocol      the rare messages, decoded one by one
+    scan          the frequent ones, indexed in bulk (Numba)
+    assemble      whole transactions out of slices
+    changes       one relation's rows
+    columns       one column's values ─► decode (Numba), by the table in types
+    context       who and why
+"""

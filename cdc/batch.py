@@ -67,7 +67,7 @@ def changelog_schema(relation: Relation) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class TableChanges:
-    """Consecutive changes of one relation. A relation that changed its columns inside a batch appears twice, in order."""
+    """Changes of one relation. One that changed its columns inside a batch appears twice, in order."""
 
     relation: Relation
     rows: pa.Table  # shape: changelog_schema(relation)

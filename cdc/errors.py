@@ -80,7 +80,9 @@ class TableNotPublished(SourceError):
 
 
 class SlotInUse(SourceError):
-    default_fix = "another capture holds the slot: stop it, or see SELECT * FROM pg_replication_slots; then: rireki capture"
+    default_fix = (
+        "another capture holds the slot: stop it, or see SELECT * FROM pg_replication_slots; then: rireki capture"
+    )
 
 
 class SlotLost(SourceError):

@@ -23,7 +23,6 @@ class Applier:
         self._writer = writer
         self._on_cut = on_cut
         self._wanted: tuple[Lsn, datetime] | None = None
-        self._reached = writer.cut_at
         self._changed = threading.Condition()
         self._leaving = False
         self._error: BaseException | None = None
@@ -42,23 +41,15 @@ class Applier:
         self._thread.join()
 
     def reach(self, lsn: Lsn, source_time: datetime) -> None:
-        """Ask for a cut at a durable position. Raises what ended the thread."""
+        """Ask for a cut at a durable position."""
         with self._changed:
-            if self._error is not None:
-                raise self._error
             self._wanted = (lsn, source_time)
             self._changed.notify_all()
 
-    def wait_for(self, lsn: Lsn, timeout_s: float) -> bool:
-        """Whether a cut at or behind ``lsn`` has been written by then. Raises what ended the thread."""
-        with self._changed:
-            reached = self._changed.wait_for(lambda: self._error is not None or self._is_at(lsn), timeout_s)
-            if self._error is not None:
-                raise self._error
-            return reached
-
-    def _is_at(self, lsn: Lsn) -> bool:
-        return self._reached is not None and self._reached >= lsn
+    def raise_failure(self) -> None:
+        """Raise what ended the thread, if anything did."""
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
         try:
@@ -70,13 +61,7 @@ class Applier:
                     assert self._wanted is not None
                     (lsn, source_time), self._wanted = self._wanted, None
                 cut = self._writer.advance(lsn, source_time)
-                with self._changed:
-                    if cut is not None:
-                        self._reached = lsn
-                    self._changed.notify_all()
                 if cut is not None:
                     self._on_cut(cut)
         except BaseException as error:
-            with self._changed:
-                self._error = error
-                self._changed.notify_all()
+            self._error = error

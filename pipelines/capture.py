@@ -11,16 +11,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cdc.assemble import Assembler
 from cdc.batch import Batch
 from cdc.catalogue import Catalogue, PublishedTable
 from cdc.changes import RelationDecoder
-from cdc.context import ResyncRequest
 from cdc.copy import decoder_of
-from cdc.errors import RirekiError, SlotInUse, SlotLost, SourceReplaced, SourceUnreachable
+from cdc.errors import SlotInUse, SlotLost, SourceReplaced, SourceUnreachable
 from cdc.lsn import Lsn
 from cdc.protocol import RelationMessage
 from cdc.slot import beat, ensure_slot, identify
@@ -32,12 +31,11 @@ from lakehouse.writer import LakeWriter
 from pipelines.applier import Applier
 from pipelines.config import Config
 from pipelines.copies import Copies
+from pipelines.follow import Follower
 from pipelines.progress import CutWritten, Durable, OnProgress, Stopped, Streaming, Waiting
 
-_POLL_S = 0.05  # how long to wait for bytes before looking at the clock
 _LONGEST_PAUSE_S = 30.0  # between two attempts
 _SLOT_PATIENCE_S = 10.0  # a killed capture's walsender needs a moment to notice
-_WATCH_PUBLICATION_S = 5.0  # how soon a table added to the publication is copied
 
 T = TypeVar("T")
 
@@ -126,10 +124,12 @@ class Capture:
             copies.missing()
             beat(self._dsn)  # a source at rest has nothing else behind the copies' position
             assembler = Assembler(self._stream, state.confirmed_flush, self._decoder_of)
-            _Follower(self, stream, assembler, writer, applier, copies).follow()
+            limits = self._config.capture
+            follower = Follower(self._dsn, limits, stream, assembler, writer, applier, copies, self._count)
+            follower.follow(lambda: self._done(writer))
 
     def _refuse_a_hole(self, writer: LakeWriter, confirmed: Lsn) -> None:
-        """A slot that starts behind the lake's end, or a server that hasn't reached it: nobody can fill that silently."""
+        """A slot that starts behind the lake's end, a server that never reached it: no stream can fill that."""
         if writer.durable_to is None:
             return
         if confirmed > writer.durable_to:
@@ -157,6 +157,14 @@ class Capture:
 
     def _decoder_of(self, message: RelationMessage) -> RelationDecoder:
         return decoder_of(PublishedTable(self._catalogue.describe(message), None), self._catalogue)
+
+    def _count(self, batch: Batch) -> None:
+        self._report.transactions += batch.transactions.num_rows
+        self._report.rows += batch.row_count
+        for changes in batch.tables:
+            self._report.count(str(changes.relation.name), changes.rows.num_rows)
+        if batch.tables:
+            self._tell(Durable(batch.end_lsn, batch.transactions.num_rows, batch.row_count))
 
     def _cut_written(self, cut: Cut) -> None:
         self._tell(CutWritten(cut.lsn, cut.source_time))

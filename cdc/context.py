@@ -1,0 +1,119 @@
+"""Who and why: transactions and the logical messages that they carry.
+
+A writer says it in its own transaction, ``pg_logical_emit_message(true, 'rireki.context', json)``. A transaction
+without it gets nulls, never a guess; a message that isn't a JSON object counts as none.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from cdc import scan
+from cdc.batch import TRANSACTIONS_SCHEMA
+from cdc.decode import EPOCH_SHIFT_US
+from cdc.lsn import Lsn
+from cdc.relation import TableName
+
+NO_TRANSACTIONS: pa.Table = TRANSACTIONS_SCHEMA.empty_table()
+
+_FIELDS = ("actor", "actor_type", "request_id", "reason", "correlation_id")
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalMessage:
+    """A transactional message with one of our prefixes."""
+
+    transaction: int  # number in the stream, as the scanner counts
+    which: int  # scan.CONTEXT, scan.RESYNC or scan.HEARTBEAT
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncRequest:
+    """Someone asks for tables to be copied again: ``pg_logical_emit_message(true, 'rireki.resync', json)``."""
+
+    commit_lsn: Lsn
+    tables: tuple[TableName, ...]  # empty: all
+    reason: str
+
+
+def logical_messages(buf: scan.Bytes, found: scan.Ints) -> list[LogicalMessage]:
+    """Ours among the messages of a slice; ``found`` as ``scan.index_changes`` fills it."""
+    ours = found[(found[:, 1] != scan.OTHER) & (found[:, 0] >= 0)]
+    return [
+        LogicalMessage(number, which, buf[at : at + size].tobytes()) for number, which, at, size, _ in ours.tolist()
+    ]
+
+
+def transactions(
+    begun: list[np.ndarray], touched: list[np.ndarray], messages: list[LogicalMessage], table_names: list[str]
+) -> pa.Table:
+    """One row per transaction that changed rows or says who it is; heartbeats leave no trace."""
+    all_begun = np.concatenate(begun) if begun else np.empty((0, 5), np.int64)
+    if not len(all_begun):
+        return NO_TRANSACTIONS
+    base = int(all_begun[0, 3])
+    rows = np.zeros(len(all_begun), np.int64)
+    pairs = np.concatenate(touched) if touched else np.empty((0, 3), np.int64)
+    np.add.at(rows, pairs[:, 0] - base, pairs[:, 2])
+    contexts = {m.transaction - base: _context(m.content) for m in messages if m.which == scan.CONTEXT}
+    worth_telling = rows > 0
+    worth_telling[list(contexts)] = True
+    kept = np.flatnonzero(worth_telling)
+    who = {name: [contexts[i].get(name) if i in contexts else None for i in kept.tolist()] for name in _FIELDS}
+    return pa.Table.from_arrays(
+        [
+            pa.array(all_begun[kept, 0]),
+            pa.array(all_begun[kept, 2]),
+            pa.array(all_begun[kept, 1] + EPOCH_SHIFT_US, TRANSACTIONS_SCHEMA.field("committed_at").type),
+            *[pa.array(who[name], pa.string()) for name in _FIELDS],
+            _tables_of(pairs, base, kept, table_names),
+            pa.array(rows[kept]),
+        ],
+        schema=TRANSACTIONS_SCHEMA,
+    )
+
+
+def _tables_of(pairs: np.ndarray, base: int, kept: np.ndarray, table_names: list[str]) -> pa.Array:
+    distinct = np.unique(pairs[:, :2], axis=0) if len(pairs) else np.empty((0, 2), np.int64)
+    position = np.searchsorted(kept, distinct[:, 0] - base)
+    counts = np.bincount(position, minlength=len(kept))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    names = pa.array(table_names, pa.string()).take(pa.array(distinct[:, 1]))
+    return pa.ListArray.from_arrays(pa.array(offsets), names)
+
+
+def resync_requests(begun: list[np.ndarray], messages: list[LogicalMessage]) -> tuple[ResyncRequest, ...]:
+    asked = [m for m in messages if m.which == scan.RESYNC]
+    if not asked:
+        return ()
+    commit_lsn = {int(number): int(lsn) for part in begun for lsn, _, _, number, _ in part.tolist()}
+    found = []
+    for message in asked:
+        wish = _object(message.content)
+        names = wish.get("tables", [])
+        if isinstance(names, list) and all(isinstance(name, str) and "." in name for name in names):
+            tables = tuple(TableName.parse(name) for name in names)
+            found.append(ResyncRequest(Lsn(commit_lsn[message.transaction]), tables, str(wish.get("reason") or "")))
+    return tuple(found)
+
+
+def _context(content: bytes) -> dict[str, str | None]:
+    said = _object(content)
+    return {name: None if said.get(name) is None else _as_text(said[name]) for name in _FIELDS}
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _object(content: bytes) -> dict[str, object]:
+    try:
+        said = json.loads(content)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

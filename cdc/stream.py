@@ -1,0 +1,216 @@
+"""The walsender's other end: a thread that receives, answers keepalives whatever happens, and pushes back.
+
+The thread does nothing but move bytes. When its buffer is full it stops reading, so the server waits for us; it keeps
+reporting our position, so the server doesn't give up on us.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import ExecStatus
+
+from cdc.errors import RirekiError, SourceUnreachable
+from cdc.lsn import Lsn
+from cdc.protocol import WAL_MESSAGE, Keepalive, parse_keepalive, standby_status
+from cdc.source import address, connect, explain, explained
+
+# A slice is what one scan sees: large enough that its fixed costs vanish, small enough to stay in memory twice.
+_SLICE_BYTES = 4 << 20
+_SLICE_MESSAGES = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Messages in order of arrival; ``keepalive`` came after them."""
+
+    messages: list[bytes]
+    byte_count: int
+    keepalive: Keepalive | None
+
+
+class ReplicationStream:
+    """START_REPLICATION on a slot. Use as ``with stream.start():``; ``receive`` and ``confirm`` from any one thread."""
+
+    def __init__(self, dsn: str, slot: str, publication: str, *, buffer_bytes: int = 64 << 20) -> None:
+        self._dsn, self._slot, self._publication = dsn, slot, publication
+        self._buffer_bytes = buffer_bytes
+        self._received, self._confirmed = Lsn(0), Lsn(0)
+        self._slices: deque[Slice] = deque()
+        self._buffered = 0
+        self._changed = threading.Condition()
+        self._report_now = self._ask = self._stopping = False
+        self._error: RirekiError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"receive-{slot}", daemon=True)
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+
+    def start(self) -> ReplicationStream:
+        """Start at the slot's confirmed position. Raises SlotInUse, SlotLost, PublicationMissing, SourceUnreachable."""
+        self._connection = connect(self._dsn, replication=True, application_name=f"rireki {self._slot}")
+        try:
+            with explained(self._dsn, slot=self._slot, publication=self._publication):
+                self._status_interval_s = self._quarter_of_timeout()
+                self._start_replication()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._thread.start()
+        return self
+
+    def __enter__(self) -> ReplicationStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
+
+    def receive(self, timeout_s: float) -> Slice | None:
+        """The next slice, or None after ``timeout_s``. Raises what ended the stream."""
+        with self._changed:
+            if not self._slices and self._error is None:
+                self._changed.wait(timeout_s)
+            if self._slices:
+                taken = self._take_merged()
+                self._buffered -= taken.byte_count
+                self._changed.notify_all()
+                return taken
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def _take_merged(self) -> Slice:
+        """What waits, up to a slice's size: a trickle of small ones would pay a scan's fixed costs each time."""
+        messages: list[bytes] = []
+        size, keepalive = 0, None
+        while self._slices and size < _SLICE_BYTES:
+            part = self._slices.popleft()
+            messages += part.messages
+            size += part.byte_count
+            keepalive = part.keepalive  # one in the middle says nothing that its successor doesn't
+        return Slice(messages, size, keepalive)
+
+    def confirm(self, lsn: Lsn) -> None:
+        """PostgreSQL may forget everything before ``lsn``: call only after it is durable."""
+        self._confirmed = max(self._confirmed, lsn)
+        self._report_now = True
+
+    def ask_position(self) -> None:
+        """Have the server say how far it has read: the answer is a slice with a keepalive."""
+        self._ask = self._report_now = True
+
+    def _quarter_of_timeout(self) -> float:
+        """How often to report, so that wal_sender_timeout is never near; 10 s where there is none."""
+        assert self._connection is not None
+        row = self._connection.execute("SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'").fetchone()
+        timeout_ms = int(str(row[0])) if row else 0
+        return min(10.0, timeout_ms / 4000) if timeout_ms else 10.0
+
+    def _start_replication(self) -> None:
+        assert self._connection is not None
+        command = sql.SQL(
+            "START_REPLICATION SLOT {} LOGICAL 0/0"
+            " (proto_version '1', publication_names {}, messages 'true', binary 'true')"
+        ).format(sql.Identifier(self._slot), sql.Literal(sql.Identifier(self._publication).as_string(self._connection)))
+        result = self._connection.pgconn.exec_(command.as_bytes(self._connection))
+        if result.status != ExecStatus.COPY_BOTH:
+            raise psycopg.errors.error_from_result(result)
+
+    def _run(self) -> None:
+        try:
+            self._receive_until_stopped()
+        except psycopg.Error as error:
+            self._fail(explain(error, self._dsn, slot=self._slot, publication=self._publication))
+        except OSError as error:
+            self._fail(SourceUnreachable(str(error), subject=address(self._dsn)))
+
+    def _fail(self, error: RirekiError) -> None:
+        with self._changed:
+            self._error = error
+            self._changed.notify_all()
+
+    def _receive_until_stopped(self) -> None:
+        assert self._connection is not None
+        pgconn = self._connection.pgconn
+        reported_at, interval = datetime.now(UTC), self._status_interval_s
+        while not self._stopping:
+            if self._buffered < self._buffer_bytes:
+                readable, _, _ = select.select([pgconn.socket], [], [], min(interval, 0.2))
+                if readable:
+                    pgconn.consume_input()
+                    self._drain()
+            else:
+                with self._changed:
+                    self._changed.wait(min(interval, 0.2))
+            now = datetime.now(UTC)
+            if self._report_now or (now - reported_at).total_seconds() >= interval:
+                self._report_now = False
+                self._report(now)
+                reported_at = now
+        # The last word: what became durable before the stop is confirmed, so that the next start need not see it again.
+        self._report(datetime.now(UTC))
+
+    def _report(self, now: datetime) -> None:
+        assert self._connection is not None
+        pgconn = self._connection.pgconn
+        ask, self._ask = self._ask, False
+        received = max(self._received, self._confirmed)
+        pgconn.put_copy_data(standby_status(received, self._confirmed, now, ask_reply=ask))
+        pgconn.flush()
+
+    def _drain(self) -> None:
+        """Everything that has arrived, in slices."""
+        assert self._connection is not None
+        get = self._connection.pgconn.get_copy_data
+        messages: list[bytes] = []
+        size = 0
+        while not self._stopping:
+            n, content = get(1)
+            if n <= 0:
+                self._hand_over(messages, size, None)
+                if n < 0:
+                    raise self._ended()
+                return
+            if content[0] == WAL_MESSAGE:
+                messages.append(content)  # type: ignore[arg-type]
+                size += n
+                if size >= _SLICE_BYTES or len(messages) >= _SLICE_MESSAGES:
+                    self._hand_over(messages, size, None)
+                    messages, size = [], 0
+                    if self._buffered >= self._buffer_bytes:
+                        return
+            else:
+                keepalive = parse_keepalive(bytes(content))
+                self._received = max(self._received, keepalive.wal_end)
+                self._report_now |= keepalive.reply_requested
+                self._hand_over(messages, size, keepalive)
+                messages, size = [], 0
+        self._hand_over(messages, size, None)
+
+    def _ended(self) -> psycopg.Error:
+        """Why the server left COPY mode: its error, or an orderly end."""
+        assert self._connection is not None
+        result = self._connection.pgconn.get_result()
+        if result is not None and result.status == ExecStatus.FATAL_ERROR:
+            return psycopg.errors.error_from_result(result)
+        return psycopg.OperationalError("the server closed the stream")
+
+    def _hand_over(self, messages: list[bytes], size: int, keepalive: Keepalive | None) -> None:
+        if not messages and keepalive is None:
+            return
+        with self._changed:
+            self._slices.append(Slice(messages, size, keepalive))
+            self._buffered += size
+            self._changed.notify_all()

@@ -1,0 +1,114 @@
+"""The loop itself: one connection's stream, batch by batch, until it is told to stop or the stream breaks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from cdc.assemble import Assembler
+from cdc.batch import Batch
+from cdc.context import ResyncRequest
+from cdc.slot import beat
+from cdc.stream import ReplicationStream, Slice
+from lakehouse.writer import LakeWriter
+from pipelines.applier import Applier
+from pipelines.config import Capture as Limits
+from pipelines.copies import Copies
+
+_POLL_S = 0.05  # how long to wait for bytes before looking at the clock
+_WATCH_PUBLICATION_S = 5.0  # how soon a table added to the publication is copied
+
+
+class Follower:
+    """Carries one stream. ``on_durable`` is told of each batch after it is durable and confirmed."""
+
+    def __init__(
+        self,
+        dsn: str,
+        limits: Limits,
+        stream: ReplicationStream,
+        assembler: Assembler,
+        writer: LakeWriter,
+        applier: Applier,
+        copies: Copies,
+        on_durable: Callable[[Batch], None],
+    ) -> None:
+        self._dsn, self._limits = dsn, limits
+        self._stream, self._assembler = stream, assembler
+        self._writer, self._applier, self._copies = writer, applier, copies
+        self._on_durable = on_durable
+        now = time.monotonic()
+        self._waiting_since: float | None = None  # since when a whole transaction waits for company
+        self._progressed_at = self._asked_at = self._beat_at = self._watched_at = now
+
+    def follow(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self._applier.raise_failure()
+            arrived = self._stream.receive(_POLL_S)
+            if arrived is not None:
+                self._assembler.feed(arrived.messages)
+            if self._is_due():
+                self._commit_batch()
+            elif arrived is not None:
+                self._commit_idle(arrived)
+            self._look_at_the_clock()
+
+    def _is_due(self) -> bool:
+        """Whether the waiting transactions are many enough, or have waited long enough."""
+        if not self._assembler.has_ready:
+            return False
+        now = time.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        return (
+            (now - self._waiting_since) * 1000 >= self._limits.max_fill_ms
+            or self._assembler.ready_rows >= self._limits.max_batch_rows
+            or self._assembler.ready_bytes >= self._limits.max_batch_bytes
+        )
+
+    def _commit_batch(self) -> None:
+        taken = self._assembler.take()
+        if taken is None:
+            return  # a large transaction is still arriving
+        batch, requests = taken
+        self._waiting_since = None
+        self._commit(self._only_copied(batch), requests)
+
+    def _commit_idle(self, arrived: Slice) -> None:
+        if arrived.keepalive is None or time.monotonic() - self._progressed_at < self._limits.idle_cut_seconds:
+            return
+        idle = self._assembler.idle_batch(arrived.keepalive.wal_end, arrived.keepalive.server_time)
+        if idle is not None:
+            self._commit(idle, ())
+
+    def _commit(self, batch: Batch, requests: tuple[ResyncRequest, ...]) -> None:
+        self._writer.append(batch)
+        # A request is confirmed with its batch: served first, so that a crash in between serves it again.
+        self._copies.requested(requests)
+        self._stream.confirm(batch.end_lsn)
+        self._applier.reach(batch.end_lsn, batch.source_time)
+        self._progressed_at = time.monotonic()
+        self._on_durable(batch)
+
+    def _only_copied(self, batch: Batch) -> Batch:
+        """Changes of a table that has just joined the publication stand on its copy: make that first.
+
+        A table that left the publication before it was ever copied has nothing to stand on; the lake never spoke of it.
+        """
+        if all(self._copies.is_copied(changes.relation.name) for changes in batch.tables):
+            return batch
+        self._copies.missing()
+        return replace(batch, tables=tuple(t for t in batch.tables if self._copies.is_copied(t.relation.name)))
+
+    def _look_at_the_clock(self) -> None:
+        now = time.monotonic()
+        if now - max(self._progressed_at, self._asked_at) >= self._limits.idle_cut_seconds:
+            self._asked_at = now
+            self._stream.ask_position()
+        if self._limits.heartbeat_seconds and now - self._beat_at >= self._limits.heartbeat_seconds:
+            self._beat_at = now
+            beat(self._dsn)
+        if now - self._watched_at >= _WATCH_PUBLICATION_S:
+            self._watched_at = now
+            self._copies.missing()

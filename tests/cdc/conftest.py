@@ -1,0 +1,103 @@
+"""A publication, a slot, and what comes out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from cdc.assemble import Assembler
+from cdc.batch import Batch
+from cdc.catalogue import Catalogue, PublishedTable
+from cdc.changes import RelationDecoder
+from cdc.copy import copy_table, decoder_of, exported_snapshot
+from cdc.lsn import Lsn
+from cdc.protocol import RelationMessage
+from cdc.slot import beat, drop_slot, ensure_slot
+from cdc.stream import ReplicationStream
+from tests.conftest import Database
+
+
+@dataclass
+class Source:
+    """One stream of the test's database."""
+
+    database: Database
+    slot: str
+    publication: str
+
+    @property
+    def dsn(self) -> str:
+        return self.database.dsn
+
+    def execute(self, *statements: str) -> None:
+        self.database.execute(*statements)
+
+    def transaction(self, *statements: str) -> None:
+        with self.database.connect() as connection, connection.transaction():
+            for statement in statements:
+                connection.execute(statement)
+
+    def start(self) -> Lsn:
+        """Make the slot: what is committed from here on is streamed."""
+        state, _ = ensure_slot(self.dsn, self.slot)
+        return state.confirmed_flush
+
+    def assembler(self, start: Lsn) -> Assembler:
+        return Assembler("test", start, decoders(self.dsn))
+
+    def stream(self, **options: int) -> ReplicationStream:
+        return ReplicationStream(self.dsn, self.slot, self.publication, **options)
+
+    def take(self, start: Lsn, *, confirm: bool = True) -> Batch:
+        """Everything committed so far, as one batch."""
+        with self.stream().start() as stream:
+            batch = receive_until(stream, self.assembler(start), beat(self.dsn))
+            if confirm:
+                stream.confirm(batch.end_lsn)
+            return batch
+
+    def copy(self, table: str) -> pa.Table:
+        """A table's copied rows, without the marker in front."""
+        catalogue = Catalogue(self.dsn)
+        (wanted,) = [t for t in catalogue.published(self.publication) if str(t.relation.name) == table]
+        with exported_snapshot(self.dsn) as snapshot:
+            return copy_table(self.dsn, "test", wanted, catalogue, snapshot).rows.slice(1)
+
+
+def decoders(dsn: str) -> Callable[[RelationMessage], RelationDecoder]:
+    catalogue = Catalogue(dsn)
+    return lambda message: decoder_of(PublishedTable(catalogue.describe(message), None), catalogue)
+
+
+def receive_until(stream: ReplicationStream, assembler: Assembler, lsn: Lsn) -> Batch:
+    """Feed until everything before ``lsn`` has arrived."""
+    deadline = datetime.now(UTC) + timedelta(seconds=60)
+    while datetime.now(UTC) < deadline:
+        arrived = stream.receive(0.5)
+        if arrived is not None:
+            assembler.feed(arrived.messages)
+        if assembler.reached is not None and assembler.reached >= lsn:
+            taken = assembler.take()
+            assert taken is not None
+            return taken[0]
+    raise AssertionError(f"the stream didn't reach {lsn} within a minute")
+
+
+@pytest.fixture
+def source(database: Database) -> Source:
+    """An empty publication; tables are added by the test."""
+    database.execute("CREATE PUBLICATION published")
+    source = Source(database, f"slot_{database.name}", "published")
+    yield source
+    with database.connect() as connection:
+        found = connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (source.slot,)).fetchall()
+    if found:
+        drop_slot(source.dsn, source.slot)
+
+
+def rows_of(batch: Batch, table: str) -> list[dict[str, object]]:
+    return [row for changes in batch.tables if str(changes.relation.name) == table for row in changes.rows.to_pylist()]
