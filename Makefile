@@ -12,7 +12,11 @@ UV_VERSION := 0.13.9
 export PYTHON
 export UV_PYTHON_DOWNLOADS := never
 export DO_NOT_TRACK := 1
-ifdef PIP_CERT  # certificates that pip was told to trust, uv trusts too
+# Certificates that this machine, or the user's pip, trusts (a company's proxy), uv trusts too.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),)
+export UV_SYSTEM_CERTS ?= true
+endif
+ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 ifneq ($(shell test -w "$$HOME" && echo yes),yes)  # a service account's home
