@@ -41,9 +41,9 @@ class Applier:
         self._thread.join()
 
     def reach(self, lsn: Lsn, source_time: datetime) -> None:
-        """Ask for a cut at a durable position."""
+        """Ask for a cut before a durable position: the next transaction may start its commit right there."""
         with self._changed:
-            self._wanted = (lsn, source_time)
+            self._wanted = (lsn.before(), source_time)
             self._changed.notify_all()
 
     def raise_failure(self) -> None:

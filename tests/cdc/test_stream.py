@@ -108,7 +108,8 @@ def test_a_table_without_a_key_is_known_by_its_whole_old_row(source: Source) -> 
 def test_context_messages_say_who_and_why_and_nothing_is_guessed(source: Source) -> None:
     source.execute("CREATE TABLE t (id int PRIMARY KEY)", "ALTER PUBLICATION published ADD TABLE t")
     start = source.start()
-    said = """SELECT pg_logical_emit_message(true, 'rireki.context', '{"actor": "u-1", "reason": "転勤", "request_id": 7}')"""
+    context = '{"actor": "u-1", "reason": "転勤", "request_id": 7}'
+    said = f"SELECT pg_logical_emit_message(true, 'rireki.context', '{context}')"
     source.transaction("INSERT INTO t VALUES (1)", said)
     source.transaction("INSERT INTO t VALUES (2)")
     source.transaction("SELECT pg_logical_emit_message(true, 'rireki.context', 'not json')", "INSERT INTO t VALUES (3)")
