@@ -275,7 +275,9 @@ class Config(BaseSettings):
 
 
 def find() -> Path:
-    """``./rireki.toml``, else the one of a stack started here with ``rireki up``."""
+    """What ``RIREKI_CONFIG`` names, else ``./rireki.toml``, else that of a stack started here with ``rireki up``."""
+    if named := os.environ.get("RIREKI_CONFIG"):
+        return Path(named)
     return EMBEDDED_FILE if not DEFAULT_FILE.exists() and EMBEDDED_FILE.exists() else DEFAULT_FILE
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from cdc.lsn import Lsn
+from cdc.slot import current_position
 from pipelines.capture import Capture
 from pipelines.cli.console import ATTENTION, COMMON, DONE, Common, emit, note, plain, say, table
 from pipelines.config import Config, load
 from pipelines.doctor import require
 from pipelines.errors import CommandInvalid
 from pipelines.progress import as_sentence
-from pipelines.source_clock import current_lsn
 
 
 def drain(*, until: str = "now", common: Common = COMMON) -> int:
@@ -39,7 +39,7 @@ def drain(*, until: str = "now", common: Common = COMMON) -> int:
 
 def _position(until: str, config: Config) -> Lsn:
     if until == "now":
-        return current_lsn(config)
+        return current_position(config.conninfo())
     try:
         return Lsn.parse(until)
     except ValueError as error:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
-from lakehouse.lake import Lake
+from rich.text import Text
 
 from cdc.relation import TableName
-from pipelines.cli.console import COMMON, DONE, Common, emit, moment, out, say, shown
+from lakehouse.lake import Lake
+from lakehouse.trace import Change
+from pipelines.cli.console import COMMON, DONE, Common, emit, out, say, shown
 from pipelines.config import load
 from pipelines.errors import CommandInvalid
+
+_WORDS = {"insert": "made", "update": "changed", "delete": "deleted", "truncate": "emptied", "copy": "found by a copy"}
 
 
 def trace(table: str, *key: str, common: Common = COMMON) -> int:
@@ -20,14 +24,36 @@ def trace(table: str, *key: str, common: Common = COMMON) -> int:
     table
         schema.table, as in the source.
     key
-        The row's key; one value a key column.
+        The row's key; one value for each key column.
     """
     try:
         name = TableName.parse(table)
     except ValueError as error:
-        raise CommandInvalid(str(error), subject="rireki trace") from error
-    changes = Lake.open(load(common.config).lake_root()).trace(name, list(key))
+        raise CommandInvalid(str(error), subject="rireki trace", fix="rireki trace schema.table KEY") from error
+    changes = Lake.open(load(common.config).lake_root()).trace(name, key)
     if common.json:
-        emit({"table": str(name), "key": list(key), "changes": changes})
+        emit({"table": str(name), "key": key, "changes": [change.to_json() for change in changes]})
         return DONE
+    for change in changes:
+        show(change)
+    say(f"{len(changes)} changes of {name} {', '.join(key)}", style="dim")
     return DONE
+
+
+def show(change: Change) -> None:
+    who, reason = change.who.actor or "nobody said who", change.who.reason or "nobody said why"
+    when = change.committed_at.replace("T", " ")
+    out.print(Text.assemble((f"{when}  ", "dim"), (_WORDS[change.op], "bold"), f" by {who}: {reason}"))
+    for line in values(change):
+        out.print(Text(f"    {line}"))
+    told = f"    {change.lsn} #{change.ordinal}, transaction {change.xid}, {change.file}"
+    out.print(Text(told, style="dim"))
+
+
+def values(change: Change) -> Iterator[str]:
+    """What the change did to the row, a line for each column: all of a new row, what differs of a changed one."""
+    if change.values is None:
+        return
+    for column in change.changed if change.before is not None else change.values:
+        after = shown(change.values[column])
+        yield f"{column}: {after}" if change.before is None else f"{column}: {shown(change.before[column])} → {after}"

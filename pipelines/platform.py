@@ -1,0 +1,88 @@
+"""The platform's database in the embedded stack: made, migrated, published, and a role that may only read it.
+
+Everything here is safe to repeat. What the platform shares is decided by the platform: its migrations and
+``services/directory/publication.sql`` are run as they are, never imported.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import LiteralString
+
+from psycopg import sql
+
+from cdc.publication import publication_exists
+from cdc.source import Connection, rows
+from infra.errors import ProgramFailed
+from infra.postgres import Postgres
+from infra.state import StateFolder
+
+DATABASE = "platform"
+PUBLICATION = "rireki_directory"
+READER = "rireki"
+_PUBLICATION_FILE = Path(__file__).parents[1] / "services" / "directory" / "publication.sql"
+
+_PUBLISHED_COLUMNS: LiteralString = """
+    SELECT schemaname::text, tablename::text, attnames::text[] FROM pg_publication_tables WHERE pubname = %s
+"""
+
+
+def reader_password_file(folder: StateFolder) -> Path:
+    """Where the capture role's password is, relative to the state folder."""
+    folder.secret("postgres-rireki")
+    return Path("secrets") / "postgres-rireki"
+
+
+def prepare(server: Postgres, folder: StateFolder) -> None:
+    """Raises ProgramFailed with what the migration said."""
+    if not server.has_database(DATABASE):
+        server.create_database(DATABASE)
+    _migrate(server, folder)
+    with server.connect(DATABASE) as connection:
+        if not publication_exists(connection, PUBLICATION):
+            connection.execute(_PUBLICATION_FILE.read_bytes())
+        _let_reader_in(connection, folder.secret("postgres-rireki"))
+
+
+def directory_environment(server: Postgres, folder: StateFolder) -> dict[str, str]:
+    """What the directory service needs to know."""
+    password = folder.secret("postgres-directory")
+    return {
+        "DIRECTORY_DSN": server.dsn(DATABASE, user="directory", password=password),
+        "DIRECTORY_TOKEN": folder.secret("directory-token"),
+    }
+
+
+def _migrate(server: Postgres, folder: StateFolder) -> None:
+    environment = {"PLATFORM_DSN": server.dsn(DATABASE), "DIRECTORY_PASSWORD": folder.secret("postgres-directory")}
+    done = subprocess.run(
+        [sys.executable, "-m", "services.migrate"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise ProgramFailed(done.stderr.strip(), subject="services.migrate")
+
+
+def _let_reader_in(connection: Connection, password: str) -> None:
+    """REPLICATION to follow, BYPASSRLS so that a copy sees every tenant's rows, SELECT on published columns only."""
+    role = sql.Identifier(READER)
+    if not rows(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", READER):
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN REPLICATION BYPASSRLS").format(role))
+    # Sent as a verifier, so that no log of statements ever holds the password.
+    verifier = connection.pgconn.encrypt_password(password.encode(), READER.encode(), b"scram-sha-256").decode()
+    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(verifier)))
+    for schema, table, columns in rows(connection, _PUBLISHED_COLUMNS, PUBLICATION):
+        assert isinstance(columns, list)
+        connection.execute(
+            sql.SQL("GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ({columns}) ON {table} TO {role}").format(
+                schema=sql.Identifier(str(schema)),
+                columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+                table=sql.Identifier(str(schema), str(table)),
+                role=role,
+            )
+        )

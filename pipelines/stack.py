@@ -1,0 +1,178 @@
+"""The embedded stack, wired: PostgreSQL, the lake, the directory service, capture, Dagster. One folder holds its state.
+
+Started in the order in which a change passes through it, stopped in the reverse of it. All of it listens on the
+loopback only. A lake on files survives; one on the S3 stand-in is gone when the stack stops.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from infra.object_store import S3Server
+from infra.ports import LOOPBACK
+from infra.postgres import Postgres
+from infra.program import Program, http
+from infra.state import StateFolder
+from pipelines import platform
+from pipelines.config import Config, load
+from pipelines.event_log import EventLog
+from pipelines.setup import render, write_private
+from pipelines.supervised import Supervised
+
+BUCKET = "rireki"
+_DAGSTER_SETTINGS = Path(__file__).parents[1] / "dagster_home" / "dagster.yaml"
+
+
+class Stack:
+    """``with Stack(folder, tell=print) as stack:``; ``folder`` must be locked. Leaving it stops everything, in order.
+
+    ``tell`` gets one sentence for each station that is up, and for each child that ends by itself.
+    Raises on entry what infra's parts raise; what was started before is stopped then.
+    """
+
+    def __init__(
+        self,
+        folder: StateFolder,
+        *,
+        s3: bool = False,
+        ui: bool = True,
+        tell: Callable[[str], None],
+        on_event: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> None:
+        self.folder = folder
+        self.config_file = folder.path / "rireki.toml"
+        self.s3_environment_file = folder.path / "s3.env"
+        self.with_s3, self._with_ui = s3, ui
+        self._tell, self._on_event = tell, on_event
+        self._running = ExitStack()
+        self.ui_url: str | None = None
+
+    def __enter__(self) -> Stack:
+        with ExitStack() as running:
+            self._start(running)
+            self._running = running.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def _start(self, running: ExitStack) -> None:
+        self.postgres = self._start_postgres(running)
+        platform.prepare(self.postgres, self.folder)
+        self._tell(f"PostgreSQL      {self.postgres.dsn(platform.DATABASE, user=platform.READER)}")
+        self._start_lake(running)
+        self.config: Config = load(self.config_file)
+        self._tell(f"lake            {self.config.lake_root().url}")
+        self.directory_url = self._start_directory(running)
+        self._tell(f"directory API   {self.directory_url}/docs")
+        self._start_capture(running)
+        if self._with_ui:
+            self.ui_url = self._start_dagster(running)
+            self._tell(f"Dagster         {self.ui_url}")
+
+    def _start_postgres(self, running: ExitStack) -> Postgres:
+        server = Postgres.start(self.folder)
+        port, current = server.port, [server]
+
+        def again() -> Program:
+            if not current[0].program.running():
+                current[0] = Postgres.start(self.folder, port=port)
+            return current[0].program
+
+        self._supervise(running, "PostgreSQL", again)
+        return server
+
+    def _start_lake(self, running: ExitStack) -> None:
+        """Write the configuration. Keys go where it looks for them: into our environment, so into our children's."""
+        lake: dict[str, Any] = {"url": "lake"}
+        if self.with_s3:
+            store = running.enter_context(S3Server.start(self.folder))
+            lake = {
+                "url": store.create_bucket(BUCKET),
+                "endpoint": store.endpoint,
+                "region": store.options["AWS_REGION"],
+            }
+            keys = {name: store.options[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+            running.callback(_put_into_environment, {name: os.environ.get(name) for name in keys})
+            _put_into_environment(keys)
+            write_private(self.s3_environment_file, "".join(f"export {name}='{key}'\n" for name, key in keys.items()))
+        source = {
+            "dsn": self.postgres.dsn(platform.DATABASE, user=platform.READER),
+            "password_file": str(platform.reader_password_file(self.folder)),
+        }
+        stream = {"name": "rireki", "publication": platform.PUBLICATION}
+        self.config_file.write_text(render({"source": source, "stream": stream, "lake": lake}), encoding="utf-8")
+
+    def _start_directory(self, running: ExitStack) -> str:
+        port = self.folder.port("directory")
+        command = [sys.executable, "-m", "uvicorn", "services.directory.app:create_app", "--factory"]
+        self._supervise(
+            running,
+            "directory",
+            lambda: Program.start(
+                self.folder,
+                "directory",
+                [*command, "--host", LOOPBACK, "--port", str(port), "--no-access-log"],
+                ready=http(f"http://{LOOPBACK}:{port}/healthz"),
+                env=platform.directory_environment(self.postgres, self.folder),
+            ),
+        )
+        return f"http://{LOOPBACK}:{port}"
+
+    def _start_capture(self, running: ExitStack) -> None:
+        self.events = EventLog(self.folder.log("capture"), self._on_event)
+        running.callback(self.events.close)
+        command = [sys.executable, "-m", "pipelines.cli", "capture", "--json", "--config", str(self.config_file)]
+        self._supervise(
+            running,
+            "capture",
+            lambda: Program.start(self.folder, "capture", command),
+        )
+
+    def _start_dagster(self, running: ExitStack) -> str:
+        home = self.folder.path / "dagster"
+        home.mkdir(exist_ok=True)
+        shutil.copyfile(_DAGSTER_SETTINGS, home / "dagster.yaml")
+        environment = {"DAGSTER_HOME": str(home), "RIREKI_CONFIG": str(self.config_file)}
+        port = self.folder.port("dagster")
+        url = f"http://{LOOPBACK}:{port}"
+        module = ["-m", "pipelines.definitions"]
+        webserver = [sys.executable, "-m", "dagster_webserver", "-h", LOOPBACK, "-p", str(port), *module]
+        daemon = [sys.executable, "-m", "dagster._daemon", "run", *module]
+
+        def start_webserver() -> Program:
+            ready = http(f"{url}/server_info")
+            return Program.start(
+                self.folder, "dagster-webserver", webserver, ready=ready, ready_within_s=90, env=environment
+            )
+
+        self._supervise(running, "Dagster UI", start_webserver)
+        self._supervise(
+            running,
+            "Dagster daemon",
+            lambda: Program.start(self.folder, "dagster-daemon", daemon, env=environment),
+        )
+        return url
+
+    def _supervise(self, running: ExitStack, name: str, start: Callable[[], Program]) -> Supervised:
+        child = Supervised(name, start, self._tell)
+        running.callback(child.stop)
+        return child
+
+
+def _put_into_environment(values: Mapping[str, str | None]) -> None:
+    """None takes a variable out."""
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
