@@ -32,7 +32,8 @@ def hash_rows(columns: Sequence[pa.Array | pa.ChunkedArray], rows: int) -> Hashe
     _begin(state, _SECRET)
     for column in columns:
         _absorb(state, column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
-    return _finish(state)
+    hashes: Hashes = _finish(state)
+    return hashes
 
 
 def _absorb(state: npt.NDArray[np.uint64], column: Any) -> None:

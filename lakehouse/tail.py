@@ -1,0 +1,84 @@
+"""Changes that are in the changelog but in no cut yet, kept in memory so that applying them reads nothing back.
+
+Memory is bounded: when all tables' changes together outgrow the budget, the largest are let go, and come from the
+changelog when they are needed. The same happens after a restart, and whenever it is doubtful what the changelog holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cdc.lsn import Lsn
+from cdc.relation import TableName
+
+BUDGET_BYTES = 256 << 20  # several cuts' worth of changes at full speed, next to the batches that capture itself holds
+
+
+@dataclass(slots=True)
+class _Pending:
+    beyond: Lsn  # changes with a commit LSN above this are all here; the others are in the changelog only
+    rows: list[pa.Table] = field(default_factory=list)
+    bytes: int = 0
+
+
+class Tails:
+    """The tail of every table. Safe for one thread that adds and another that takes."""
+
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._budget_bytes = budget_bytes
+        self._tables: dict[TableName, _Pending] = {}
+        self._lock = Lock()
+
+    def open(self, table: TableName, reaches: Lsn) -> None:
+        """A table whose changes up to ``reaches`` lie in its changelog."""
+        with self._lock:
+            self._tables.setdefault(table, _Pending(reaches))
+
+    def add(self, table: TableName, rows: pa.Table) -> None:
+        """Changes that have just become durable."""
+        with self._lock:
+            pending = self._tables[table]
+            pending.rows.append(rows)
+            pending.bytes += rows.nbytes
+            if sum(one.bytes for one in self._tables.values()) > self._budget_bytes:
+                largest = max(self._tables.values(), key=lambda one: one.bytes)
+                _let_go(largest, max(_highest(part) for part in largest.rows))
+
+    def doubt(self, table: TableName, reaches: Lsn) -> None:
+        """It isn't known whether changes up to ``reaches`` are durable: the changelog will say."""
+        with self._lock:
+            _let_go(self._tables[table], reaches)
+
+    def take(self, table: TableName, after: Lsn, to: Lsn, read: Callable[[Lsn, Lsn], pa.Table]) -> list[pa.Table]:
+        """The changes with ``after < _commit_lsn <= to``, in no order; ``read`` fetches from the changelog."""
+        with self._lock:
+            pending = self._tables[table]
+            beyond, kept = pending.beyond, list(pending.rows)
+        stored = [read(after, min(beyond, to))] if after < beyond else []
+        least = max(after, beyond).value
+        within = (pc.field("_commit_lsn") > least) & (pc.field("_commit_lsn") <= to.value)
+        return [part for part in (*stored, *(rows.filter(within) for rows in kept)) if part.num_rows]
+
+    def applied(self, table: TableName, to: Lsn) -> None:
+        """Everything up to ``to`` is in ``current``."""
+        with self._lock:
+            pending = self._tables[table]
+            above = [rows.filter(pc.field("_commit_lsn") > to.value) for rows in pending.rows]
+            pending.rows = [rows for rows in above if rows.num_rows]
+            pending.bytes = sum(rows.nbytes for rows in pending.rows)
+            pending.beyond = max(pending.beyond, to)
+
+
+def _let_go(pending: _Pending, reaches: Lsn) -> None:
+    pending.rows.clear()
+    pending.bytes = 0
+    pending.beyond = max(pending.beyond, reaches)
+
+
+def _highest(rows: pa.Table) -> Lsn:
+    return Lsn(pc.max(rows["_commit_lsn"]).as_py())

@@ -1,0 +1,250 @@
+"""The writing side of a lake: batches and copies in, cuts out. One process writes a stream's tables.
+
+Capture appends: every table's changelog first, ``transactions`` last, and only then may a position be confirmed.
+Beside it, cuts are made: every table's ``current`` is brought to one position, and a row in ``cuts`` says so. Each
+commit carries its own marker, so a crash between any two of them is healed by doing the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from cdc.batch import Batch, TableChanges, TableCopy
+from cdc.lsn import Lsn
+from cdc.relation import TableName
+from lakehouse import parquet
+from lakehouse.changelog import Changelog
+from lakehouse.checkpoints import Checkpoints
+from lakehouse.columns import TableColumns
+from lakehouse.current import Current
+from lakehouse.cuts import Cut, Cuts, Gap
+from lakehouse.errors import BeyondLake
+from lakehouse.log import DeltaLog
+from lakehouse.names import from_segment
+from lakehouse.root import LakeRoot, SharedTable, TableKind, table_path
+from lakehouse.tail import BUDGET_BYTES, Tails
+from lakehouse.transactions import Transactions
+
+THREADS = 4  # commits wait for the store more than they compute
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    name: TableName
+    changelog: Changelog
+    current: Current
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one table has to do for a cut."""
+
+    table: _Table
+    columns: TableColumns
+    after: Lsn  # changes above this are not in `current` yet
+    copied_at: Lsn | None  # the copy among them, if there is one
+
+
+class LakeWriter:
+    """``append``, ``append_copy`` may be called from one thread and ``advance`` from another; copies of different
+    tables from any number. Every method may raise LakeUnreachable; calling it again then is safe and does what's left.
+    """
+
+    def __init__(self, root: LakeRoot, stream: str, *, tail_bytes: int = BUDGET_BYTES) -> None:
+        self.root = root
+        self.stream = stream
+        self._store = root.store()
+        self._checkpoints = Checkpoints(root.storage_options)
+        # Apart, so that a long cut never keeps a batch from becoming durable.
+        self._appending = ThreadPoolExecutor(THREADS, thread_name_prefix="append")
+        self._applying = ThreadPoolExecutor(THREADS, thread_name_prefix="cut")
+        self._tails = Tails(tail_bytes)
+        self._lock = Lock()  # the dict below
+        self._cutting = Lock()  # one cut, or one gap, at a time
+        self._tables: dict[TableName, _Table] = {}
+        self._gaps: list[Gap] = []
+        self._transactions = Transactions(self._shared("transactions"), stream)
+        self._cuts = Cuts(self._shared("cuts"), stream)
+        _each(self._appending, self._table, self._stored_names())
+
+    @classmethod
+    def open(cls, root: LakeRoot, stream: str) -> LakeWriter:
+        """Load what the lake holds. Raises LakeUnreachable, BucketMissing, LakeFromNewerVersion, CorruptCommit."""
+        return cls(root, stream)
+
+    @property
+    def durable_to(self) -> Lsn | None:
+        """Every change with a commit LSN below this is in the lake; None before the first batch."""
+        return self._transactions.durable_to
+
+    @property
+    def cut_at(self) -> Lsn | None:
+        """The newest cut."""
+        return self._cuts.at
+
+    def copied_at(self, name: TableName) -> Lsn | None:
+        """The snapshot LSN of the table's newest copy; None if it was never copied."""
+        with self._lock:
+            table = self._tables.get(name)
+        return table.changelog.copied_at if table else None
+
+    def append_copy(self, copy: TableCopy) -> None:
+        """Make a table's copy durable. The same copy again, or an older one, does nothing.
+
+        Raises SchemaChangeRefused, NameCollision.
+        """
+        table = self._table(copy.relation.name)
+        self._append(table, lambda: table.changelog.append_copy(copy), copy.snapshot_lsn)
+
+    def append(self, batch: Batch) -> None:
+        """Make a batch durable: every table's changelog, then ``transactions``. Rows that are there already are
+        skipped, and so are rows that a table's first copy has covered. Raises SchemaChangeRefused, NameCollision.
+        """
+        changes: dict[TableName, list[TableChanges]] = {}
+        for one in batch.tables:
+            changes.setdefault(one.relation.name, []).append(one)
+
+        def append(item: tuple[TableName, list[TableChanges]]) -> None:
+            table = self._table(item[0])
+            self._append(table, lambda: table.changelog.append(item[1], batch.end_lsn), batch.end_lsn.before())
+
+        _each(self._appending, append, changes.items())
+        self._transactions.append(batch)
+
+    def advance(self, to: Lsn, source_time: datetime) -> Cut | None:
+        """Bring every copied table's ``current`` to ``to``, then write the cut.
+
+        None while that can't be said of every table: a copy's snapshot, or a table's state, lies beyond ``to``, or
+        no table has been copied. A cut that is there already is returned as it is. Raises BeyondLake unless
+        ``to < durable_to``; RowMissing, CorruptCommit.
+        """
+        durable_to = self.durable_to
+        if durable_to is None or to >= durable_to:
+            reach = f"below {durable_to}" if durable_to else "to nothing yet"
+            raise BeyondLake(f"a cut at {to} was asked for, but the changelogs reach {reach}", subject=self.root.url)
+        with self._cutting:
+            if self.cut_at is not None and to < self.cut_at:
+                return None
+            steps = self._steps()
+            if not steps or any(self._lies_beyond(step, to) for step in steps):
+                return None
+            versions = dict(_each(self._applying, lambda step: self._step(step, to, source_time), steps))
+            last = self._cuts.last
+            if last and self.cut_at == to and last.versions == versions and not self._gaps:
+                return last
+            cut = Cut(to, source_time.astimezone(UTC), datetime.now(UTC), versions, tuple(self._gaps))
+            self._cuts.append(cut)
+            self._gaps.clear()
+            return cut
+
+    def record_gap(self, gap: Gap) -> None:
+        """Tell a gap with the newest cut, durable at once; before the first cut it waits for that."""
+        with self._cutting:
+            last = self._cuts.last
+            if last is None:
+                self._gaps.append(gap)
+            else:
+                self._cuts.append(replace(last, written_at=datetime.now(UTC), gaps=(gap,)))
+
+    def close(self) -> None:
+        """Finish what is running. The lake needs no closing: a killed process loses nothing."""
+        self._appending.shutdown()
+        self._applying.shutdown()
+        self._checkpoints.close()
+
+    def _steps(self) -> list[_Step]:
+        with self._lock:
+            tables = sorted(self._tables.values(), key=lambda table: table.name)
+        steps = []
+        for table in tables:
+            copied_at, columns = table.changelog.copied_at, table.changelog.columns
+            if copied_at is None or columns is None:
+                continue
+            table.current.settle()
+            if table.current.copied_at is None or table.current.copied_at < copied_at:
+                steps.append(_Step(table, columns, copied_at.before(), copied_at))
+            else:
+                after = max(table.current.at or copied_at, self.cut_at or copied_at)
+                steps.append(_Step(table, columns, after, None))
+        return steps
+
+    @staticmethod
+    def _lies_beyond(step: _Step, to: Lsn) -> bool:
+        at = step.table.current.at
+        return (step.copied_at is not None and step.copied_at > to) or (at is not None and at > to)
+
+    def _step(self, step: _Step, to: Lsn, source_time: datetime) -> tuple[TableName, int]:
+        table, name = step.table, step.table.name
+        parts = self._tails.take(name, step.after, to, table.changelog.rows) if step.after < to else []
+        version = table.current.version
+        if parts or step.copied_at is not None:
+            rows = in_order(parts, step.columns.changes)
+            version = table.current.advance(rows, step.columns, to, source_time, step.copied_at)
+        self._tails.applied(name, to)
+        return name, version
+
+    def _append(self, table: _Table, append: Callable[[], pa.Table | None], reaches: Lsn) -> None:
+        try:
+            rows = append()
+        except BaseException:
+            # The commit may be there all the same; appending again would then add no rows.
+            self._tails.doubt(table.name, reaches)
+            raise
+        if rows is not None:
+            self._tails.add(table.name, rows)
+
+    def _table(self, name: TableName) -> _Table:
+        with self._lock:
+            table = self._tables.get(name)
+        if table is None:
+            changelog = Changelog(self._log("changelog", name), self.stream)
+            table = _Table(name, changelog, Current(self._log("current", name), self.stream))
+            reaches = [lsn for lsn in (changelog.durable_to, changelog.copied_at) if lsn is not None]
+            self._tails.open(name, max(reaches, default=Lsn(0)))
+            with self._lock:
+                table = self._tables.setdefault(name, table)
+        return table
+
+    def _stored_names(self) -> list[TableName]:
+        names = []
+        for schema in self._store.folders("changelog"):
+            for table in self._store.folders(f"changelog/{schema}"):
+                try:
+                    names.append(TableName(from_segment(schema), from_segment(table)))
+                except ValueError:
+                    continue  # a folder that isn't ours
+        return names
+
+    def _log(self, kind: TableKind, name: TableName) -> DeltaLog:
+        uri = self.root.uri(kind, name)
+        return DeltaLog(self._store, table_path(kind, name), str(name), uri, self._checkpoints)
+
+    def _shared(self, table: SharedTable) -> DeltaLog:
+        return DeltaLog(self._store, table, table, self.root.uri_of(table), self._checkpoints, many_streams=True)
+
+
+def _each(threads: ThreadPoolExecutor, work: Callable[[Any], _Result], items: Iterable[Any]) -> list[_Result]:
+    """Do it for all, a few at a time; wait for all even if one fails, then raise the first failure."""
+    futures = [threads.submit(work, item) for item in items]
+    wait(futures)
+    return [future.result() for future in futures]
+
+
+def in_order(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Changes of one table with the columns it has by now, in the order (_commit_lsn, _ordinal)."""
+    rows = pa.concat_tables([schema.empty_table(), *(parquet.fit(part, schema) for part in parts)])
+    lsn, ordinal = (np.asarray(rows[name]) for name in ("_commit_lsn", "_ordinal"))
+    later = (lsn[1:] > lsn[:-1]) | ((lsn[1:] == lsn[:-1]) & (ordinal[1:] > ordinal[:-1]))
+    if not later.all():  # a copy that came after changes beyond it
+        rows = rows.take(pa.array(np.lexsort((ordinal, lsn))))
+    return rows.combine_chunks()
