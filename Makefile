@@ -11,6 +11,7 @@ UV_VERSION := 0.13.9
 
 export PYTHON
 export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
 export DO_NOT_TRACK := 1
 # Certificates that this machine, or the user's pip, trusts (a company's proxy), uv trusts too.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),)
@@ -50,7 +51,7 @@ bench: $(ENV)  ## measure against what everyone has; prints ratios
 	$(RUN)/python -m tests.benchmarks $(ARGS)
 
 clean:  ## delete the embedded stack's data and all caches; the environment stays
-	@test ! -e $(STATE) || $(RUN)/python -m infra destroy $(STATE)
+	@if test -e $(STATE); then $(MAKE) --no-print-directory $(ENV) && $(RUN)/python -m infra destroy $(STATE); fi
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune ! -path './.venv/*' ! -path './.tools/*' -exec rm -rf {} +
 

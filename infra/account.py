@@ -19,6 +19,9 @@ from typing import TypedDict
 
 from infra.errors import AccountUnusable
 
+# All that a server needs of our environment.
+_HARMLESS = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+
 
 class RunAs(TypedDict, total=False):
     """Arguments of ``subprocess.run``; empty for ourselves."""
@@ -26,6 +29,11 @@ class RunAs(TypedDict, total=False):
     user: int
     group: int
     extra_groups: list[int]
+
+
+def environment_for(account: Account | None) -> dict[str, str]:
+    """Ours; for another account without what may be secret: every process of that account can read it."""
+    return {name: value for name, value in os.environ.items() if account is None or name in _HARMLESS}
 
 
 def run_as(account: Account | None) -> RunAs:

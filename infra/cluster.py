@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.account import Account, run_as
+from infra.account import Account, environment_for, run_as
 from infra.binaries import Binaries
 from infra.errors import ClusterVersionDiffers, ProgramFailed
 from infra.processes import ProcessIdentity, command_line
@@ -51,6 +51,7 @@ def create(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env=environment_for(account),
             **run_as(account),
         )
     finally:

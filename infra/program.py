@@ -9,7 +9,6 @@ Between us and the child runs :mod:`infra.leash`: if we are killed, it stops the
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -18,12 +17,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from infra import leash
-from infra.account import Account
+from infra.account import Account, environment_for
 from infra.errors import ProgramFailed
 from infra.ports import LOOPBACK
 from infra.processes import ProcessIdentity
@@ -65,13 +64,13 @@ class Program:
     name: str
     pid: int  # the child's own; it leads its process group
     log: Path
-    _log_from: int  # bytes of earlier runs
-    _leash: subprocess.Popen[bytes]
-    _channel: socket.socket
-    _identity: ProcessIdentity | None
-    _forget: Callable[[], None]
-    _stop_signal: int
-    _stop_within_s: float
+    _log_from: int = field(repr=False)  # bytes of earlier runs
+    _leash: subprocess.Popen[bytes] = field(repr=False)
+    _channel: socket.socket = field(repr=False)
+    _identity: ProcessIdentity | None = field(repr=False)
+    _forget: Callable[[], None] = field(repr=False)
+    _stop_signal: int = field(repr=False)
+    _stop_within_s: float = field(repr=False)
 
     @classmethod
     def start(
@@ -90,7 +89,8 @@ class Program:
     ) -> Program:
         """Start it and wait until ``ready`` says so.
 
-        ``env`` is added to our own environment. ``name`` is unique in the folder; the log is ``logs/<name>.log``.
+        ``name`` is unique in the folder; the log is ``logs/<name>.log``. ``env`` is added to our own environment, of
+        which another ``account`` gets no more than PATH and the locale.
         Raises: ProgramFailed, with the log's last lines, when it can't be executed, ends before it is ready, or isn't
         ready in time; it has been stopped then.
         """
@@ -109,7 +109,7 @@ class Program:
                 stdin=theirs.fileno(),
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**environment_for(account), **(env or {})},
                 cwd=cwd,
                 start_new_session=True,
             )

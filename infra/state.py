@@ -139,13 +139,13 @@ class StateFolder:
             return Path(elsewhere[name])
         here = self._folder(name)
         for folder in (self.path, here):
-            folder.chmod(0o711)  # enter, not list: the secrets inside are 0600
+            _let_enter(folder, account)
         if account.reaches(here):
             return here
         here.rmdir()
         self._sweep()
         place = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_shared_ground()))
-        place.chmod(0o711)
+        _let_enter(place, account)
         place.joinpath("belongs_to").write_text(str(self.path))
         self._write_json("elsewhere.json", {**elsewhere, name: str(place)})
         return place
@@ -192,6 +192,12 @@ def _shared_ground() -> Path:
             fix="choose a state folder under a folder that everybody may enter, such as /srv",
         ) from error
     return ground
+
+
+def _let_enter(folder: Path, account: Account) -> None:
+    """Enter, not list, and nobody else: what others put inside need not be closed file by file."""
+    os.chown(folder, -1, account.gid)
+    folder.chmod(0o710)
 
 
 def _same_file(descriptor: int, path: Path) -> bool:

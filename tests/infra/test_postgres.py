@@ -24,6 +24,8 @@ from tests.conftest import Database
 from tests.infra.other_process import OtherProcess
 from tests.infra.waiting import eventually
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root takes on another account")
+
 START_AND_TELL = """
     from infra.postgres import Postgres
     server = Postgres.start(folder, durable=False)
@@ -89,6 +91,17 @@ def test_server_does_not_run_as_root(postgres: Postgres) -> None:
 
     assert owner != 0
     assert owner == os.geteuid() or os.geteuid() == 0
+
+
+@as_root
+def test_roots_environment_stays_with_root(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "roots-own")
+
+    with Postgres.start(folder, durable=False) as server:
+        given = Path(f"/proc/{server.program.pid}/environ").read_text()
+
+    assert "PATH=" in given
+    assert "roots-own" not in given
 
 
 def test_restart_continues_where_it_stopped(folder: StateFolder) -> None:
@@ -213,7 +226,7 @@ def test_database_is_dropped_with_its_slots_and_clients(postgres: Postgres) -> N
     assert slots == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root takes on another account")
+@as_root
 def test_root_starts_it_where_the_unprivileged_account_reaches_neither_folder_nor_binaries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

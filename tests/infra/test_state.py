@@ -163,7 +163,7 @@ def test_place_that_the_account_can_enter_lies_in_the_folder(folder_for_all: Pat
 
         assert place == folder.path / "postgres"
         assert nobody.reaches(place)
-        assert stat.S_IMODE(folder.path.stat().st_mode) == 0o711
+        assert stat.S_IMODE(folder.path.stat().st_mode) == 0o710
 
 
 @as_root
