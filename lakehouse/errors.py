@@ -15,6 +15,7 @@
     ├── BeyondLake               asked for a moment that the lake hasn't reached
     ├── UnknownMoment            a time or LSN that can't be read
     ├── UnknownTable             the lake doesn't hold such a table
+    ├── UnknownKey               text that can't be a key of the table
     ├── HistoryIncomplete        the answer would need something that is no longer there
     ├── QueryRefused             SQL that doesn't only read this lake, or that isn't SQL
     └── EngineMissing            DuckDB lacks the extension that reads the lake
@@ -85,6 +86,10 @@ class UnknownMoment(LakeError):
 
 class UnknownTable(LakeError):
     default_fix = "rireki status lists the tables that the lake holds"
+
+
+class UnknownKey(LakeError):
+    default_fix = "write a value of the key column's type; for several columns a JSON array, such as '[1, \"a\"]'"
 
 
 class HistoryIncomplete(LakeError):

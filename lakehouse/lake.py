@@ -1,0 +1,99 @@
+"""The door for every reader: what a lake holds, as of which moment, and one row's life. It only ever reads.
+
+Any number of processes may read while capture writes: every answer is pinned to versions that are there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, tzinfo
+
+import polars as pl
+
+from cdc.relation import TableName
+from lakehouse.answer import Answer
+from lakehouse.as_of import AsOf, resolve
+from lakehouse.cuts import Gap
+from lakehouse.life import Change
+from lakehouse.moment import AskedMoment, read_moment
+from lakehouse.names import from_segment
+from lakehouse.root import LakeRoot
+from lakehouse.sql import Engine, name_tables, unknown_table
+from lakehouse.table_as_of import table_as_of
+from lakehouse.timeline import Timeline
+from lakehouse.trace import trace
+
+
+class Lake:
+    """One lake, for as long as a reader likes to keep it; safe for use by several threads.
+
+    Besides what each method says, any of them may raise LakeUnreachable, BucketMissing or LakeFromNewerVersion.
+    """
+
+    def __init__(self, root: LakeRoot) -> None:
+        self.root = root
+        self._engine = Engine(root)
+
+    @classmethod
+    def open(cls, root: LakeRoot) -> Lake:
+        """Reads nothing yet: an empty lake is said by the first question."""
+        return cls(root)
+
+    def tables(self) -> list[TableName]:
+        """The source tables that the lake holds, by name."""
+        store = self.root.store()
+        names = []
+        for schema in store.folders("changelog"):
+            for table in store.folders(f"changelog/{schema}"):
+                try:
+                    names.append(TableName(from_segment(schema), from_segment(table)))
+                except ValueError:
+                    continue  # a folder that isn't ours
+        return sorted(names)
+
+    def at(self, moment: AskedMoment = None, zone: tzinfo = UTC) -> AsOf:
+        """The point that ``moment`` means, judged for every table; ``zone`` is for times that state none.
+
+        None is the newest cut; "now" is all that is durable. Raises: UnknownMoment, LakeEmpty, BeforeFirstCut,
+        BeyondLake.
+        """
+        return resolve(read_moment(moment, zone), Timeline.read(self.root))
+
+    def rows(self, table: TableName, as_of: AsOf) -> pl.LazyFrame:
+        """One table's rows there: source columns, then ``_valid_from_lsn`` and ``_valid_from``. No order.
+
+        Raises: UnknownTable; HistoryIncomplete when the table came later, or its files are gone.
+        """
+        self._check(table)
+        return table_as_of(self.root, table, as_of).rows()
+
+    def sql(self, query: str, at: AskedMoment | AsOf = None, zone: tzinfo = UTC) -> Answer:
+        """One SELECT, all its tables as of one point. See `lakehouse.sql` for the names.
+
+        Raises what ``at`` and ``rows`` raise, and QueryRefused.
+        """
+        as_of = at if isinstance(at, AsOf) else self.at(at, zone)
+        named = name_tables(self._engine.references(query), self.tables())
+        tables = {
+            one.name: table_as_of(self.root, one.name, as_of) for one in named if one.name and one.kind == "table"
+        }
+        rows = self._engine.answer(query, named, tables, as_of.lsn)
+        return Answer(rows, as_of.of({one.name for one in named if one.name}))
+
+    def trace(self, table: TableName, key: str) -> list[Change]:
+        """Every change of one row, oldest first; empty where no row ever had that key.
+
+        ``key`` is the value as text, or for a key of several columns a JSON array or object. Covers all that is
+        durable. Raises: LakeEmpty, UnknownTable, UnknownKey.
+        """
+        self._check(table)
+        return trace(self.root, self._engine, table, key, self.at("now").lsn)
+
+    def gaps(self, tables: Collection[TableName] | None = None) -> tuple[Gap, ...]:
+        """Everything that the lake can't vouch for at some time in its past, for these tables or all."""
+        gaps = Timeline.read(self.root).gaps
+        return gaps if tables is None else tuple(gap for gap in gaps if gap.table is None or gap.table in tables)
+
+    def _check(self, table: TableName) -> None:
+        if table not in (tables := self.tables()):
+            raise unknown_table(str(table), tables)

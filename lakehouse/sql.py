@@ -1,0 +1,176 @@
+"""SQL over the lake as of one point: the tables that a query names become views, and no other costs anything.
+
+    schema.table                 the rows as of that point, by the source's names
+    changelog."schema.table"     its changes up to that point
+    rireki.transactions          who and why, up to that point
+    rireki.cuts                  the cuts up to that point
+
+Views scan Delta lazily: DuckDB reads only the columns, files and row groups that the query needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+
+from cdc.lsn import Lsn
+from cdc.relation import TableName
+from lakehouse.duck import connect, identifier, literal
+from lakehouse.errors import HistoryIncomplete, LakeUnreachable, QueryRefused, UnknownTable
+from lakehouse.opening import open_table
+from lakehouse.query import TableReference, referenced_tables
+from lakehouse.root import LakeRoot
+from lakehouse.table_as_of import TableAsOf
+
+_SHARED = {"transactions": "commit_lsn", "cuts": "cut_lsn"}
+TableAt = Callable[[TableName], TableAsOf]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A table that a query reads: the source's, or something that the lake keeps about it."""
+
+    reference: TableReference
+    kind: str  # table | changelog | shared
+    name: TableName | None  # None for a shared table
+
+
+def name_tables(references: Sequence[TableReference], tables: Sequence[TableName]) -> list[Named]:
+    """Find each reference among the lake's tables. As in SQL, case matters only where it must tell tables apart.
+
+    Raises: UnknownTable, with names that are near.
+    """
+    return [_named(reference, tables) for reference in references]
+
+
+def _named(reference: TableReference, tables: Sequence[TableName]) -> Named:
+    schema = reference.schema.lower()
+    if schema == "rireki" and reference.table.lower() in _SHARED:
+        return Named(reference, "shared", None)
+    if schema == "changelog" and (found := _find(reference.table, tables)):
+        return Named(reference, "changelog", found)
+    if reference.schema and (found := _find(str(reference), tables)):
+        return Named(reference, "table", found)
+    raise unknown_table(str(reference), tables)
+
+
+def _find(text: str, tables: Sequence[TableName]) -> TableName | None:
+    exact = [table for table in tables if str(table) == text]
+    alike = [table for table in tables if str(table).lower() == text.lower()]
+    return next(iter(exact or (alike if len(alike) == 1 else ())), None)
+
+
+def unknown_table(text: str, tables: Sequence[TableName]) -> UnknownTable:
+    """What to raise for a name that no table of the lake has."""
+    names = [str(table) for table in tables]
+    same_table = [name for name in names if name.partition(".")[2].lower() == text.lower()]
+    near = same_table or difflib.get_close_matches(text, names, n=3, cutoff=0.6)
+    hint = f"; near it: {', '.join(near)}" if near else ""
+    subject = text if "." in text else f"schema.{text}"
+    return UnknownTable(
+        f"not in this lake{hint}",
+        subject=text,
+        fix=f"rireki status lists the lake's tables; if it exists at the source: "
+        f"ALTER PUBLICATION … ADD TABLE {subject}",
+    )
+
+
+@dataclass(slots=True)
+class Engine:
+    """One locked-down DuckDB for all queries of a lake; safe for use by several threads."""
+
+    root: LakeRoot
+    _connection: duckdb.DuckDBPyConnection | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def references(self, query: str) -> tuple[TableReference, ...]:
+        """Raises: QueryRefused."""
+        with self.cursor() as cursor:
+            return referenced_tables(cursor, query)
+
+    def answer(self, query: str, named: Sequence[Named], tables: Mapping[TableName, TableAsOf], to: Lsn) -> pa.Table:
+        """Run ``query`` over these tables. Raises: QueryRefused, HistoryIncomplete, LakeUnreachable."""
+        with self.cursor() as cursor, running("query"):
+            for one in named:
+                schema, table = identifier(one.reference.schema), identifier(one.reference.table)
+                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                cursor.execute(f"CREATE VIEW {schema}.{table} AS {self._select(cursor, one, tables, to)}")
+            return cursor.execute(query).to_arrow_table()
+
+    @contextlib.contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor in a catalog of its own, gone afterwards: queries as of different points don't meet."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = connect(self.root)
+            cursor = self._connection.cursor()
+            catalog = f"query_{next(self._numbers)}"
+        cursor.execute(f"ATTACH ':memory:' AS {catalog}; USE {catalog}")
+        try:
+            yield cursor
+        finally:
+            cursor.execute(f"USE memory; DETACH {catalog}")
+            cursor.close()
+
+    def _select(
+        self, cursor: duckdb.DuckDBPyConnection, one: Named, tables: Mapping[TableName, TableAsOf], to: Lsn
+    ) -> str:
+        if one.kind == "shared":
+            shared = one.reference.table.lower()
+            uri = self.root.uri_of("cuts" if shared == "cuts" else "transactions")
+            return f"{self._up_to(uri, shared)} WHERE {_SHARED[shared]} <= {to.value}"
+        assert one.name is not None
+        if one.kind == "changelog":
+            return f"{self._up_to(self.root.uri('changelog', one.name), str(one.name))} WHERE _commit_lsn <= {to.value}"
+        return self._rows(cursor, tables[one.name])
+
+    def _up_to(self, uri: str, subject: str) -> str:
+        """The newest version, pinned: every scan of one query reads the same."""
+        table = open_table(self.root, uri, subject)
+        if table is None:
+            raise HistoryIncomplete("it has not been written yet", subject=subject)
+        return f"FROM {scan(uri, table.version())}"
+
+    def _rows(self, cursor: duckdb.DuckDBPyConnection, table: TableAsOf) -> str:
+        parts = []
+        if table.base is not None:
+            base = f"FROM {scan(self.root.uri('current', table.name), table.base.version())}"
+            if table.touched is not None:
+                keys = ", ".join(identifier(name) for name in table.columns.key)
+                base += f" ANTI JOIN {self._register(cursor, table.touched)} USING ({keys})"
+            parts.append(base)
+        if table.became is not None:
+            parts.append(f"FROM {self._register(cursor, table.became)}")
+        return " UNION ALL BY NAME ".join(parts)
+
+    def _register(self, cursor: duckdb.DuckDBPyConnection, rows: pa.Table) -> str:
+        name = f"tail_{next(self._numbers)}"
+        cursor.register(name, rows)
+        return f"temp.{name}"
+
+
+def scan(uri: str, version: int) -> str:
+    """A Delta table as DuckDB reads it."""
+    return f"delta_scan({literal(uri)}, version => {version})"
+
+
+@contextlib.contextmanager
+def running(subject: str) -> Iterator[None]:
+    """Say DuckDB's errors in ours."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.HTTPException) as error:
+        text = str(error).splitlines()[0]
+        gone = any(sign in text.lower() for sign in ("no such file", "not found", "no files", "404"))
+        kind = HistoryIncomplete if gone else LakeUnreachable
+        raise kind(text, subject=subject) from error
+    except duckdb.Error as error:
+        raise QueryRefused(str(error).strip(), subject=subject) from error

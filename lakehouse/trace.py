@@ -1,0 +1,116 @@
+"""Reading one row's life from the lake: its changes by key from the changelog, who and why from ``transactions``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import duckdb
+import pyarrow as pa
+
+from cdc.lsn import Lsn
+from cdc.relation import TableName
+from lakehouse.columns import TableColumns
+from lakehouse.duck import identifier, literal
+from lakehouse.errors import UnknownKey, UnknownTable
+from lakehouse.json_values import JsonValue, json_rows
+from lakehouse.life import Change, Key, Row, Who, changes_of
+from lakehouse.opening import open_table
+from lakehouse.root import LakeRoot
+from lakehouse.sql import Engine, running, scan
+
+_WHO = "actor, actor_type, reason, request_id, correlation_id"  # in the order of `Who`
+
+
+def trace(root: LakeRoot, engine: Engine, name: TableName, key: str, to: Lsn) -> list[Change]:
+    """Every change up to ``to`` of the rows that ever had ``key``; see `lakehouse.life`.
+
+    Raises: UnknownTable, UnknownKey, HistoryIncomplete.
+    """
+    table = open_table(root, root.uri("changelog", name), str(name))
+    if table is None:
+        raise UnknownTable("the lake holds no such table", subject=str(name))
+    columns = TableColumns.stored(pa.schema(table.schema().to_arrow()), table.metadata().configuration)
+    asked = read_key(key, columns.key, str(name))
+    with engine.cursor() as cursor, running("trace"):
+        source = _Changelog(cursor, root.uri("changelog", name), table.version(), columns.key, to)
+        changes = changes_of(source.typed(asked, str(name)), columns.key, columns.columns, source.rows_of)
+        who = _who(root, cursor, changes)
+    # A copy's LSN may be some transaction's, but the copy isn't its doing.
+    return [change if change.op == "copy" else replace(change, who=who.get(change.lsn, Who())) for change in changes]
+
+
+def read_key(text: str, columns: Sequence[str], table: str) -> tuple[str, ...]:
+    """A key's values as text, in the order of ``columns``. Raises: UnknownKey."""
+    if not columns:
+        raise UnknownKey(
+            "the table has no key, so its rows can't be told apart",
+            subject=table,
+            fix=f"rireki sql 'FROM changelog.\"{table}\" WHERE …'",
+        )
+    if len(columns) == 1:
+        return (text,)
+    shape = f"its key is ({', '.join(columns)}): write a JSON array of {len(columns)} values, or an object"
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise UnknownKey(shape, subject=f"{table} {text}") from error
+    if isinstance(given, dict) and given.keys() == set(columns):
+        given = [given[name] for name in columns]
+    if not isinstance(given, list) or len(given) != len(columns) or any(value is None for value in given):
+        raise UnknownKey(shape, subject=f"{table} {text}")
+    return tuple(value if isinstance(value, str) else json.dumps(value) for value in given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changelog:
+    """One version of a changelog, by key."""
+
+    cursor: duckdb.DuckDBPyConnection
+    uri: str
+    version: int
+    key: tuple[str, ...]
+    to: Lsn
+
+    def typed(self, key: Sequence[str], table: str) -> Key:
+        """The key as its columns print it: people spell the same value in several ways."""
+        try:
+            found = self.cursor.execute(f"SELECT {', '.join(self._casts())}", list(key)).to_arrow_table()
+        except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            raise UnknownKey(str(error).splitlines()[0], subject=f"{table} {' '.join(key)}") from error
+        return tuple(json_rows(found)[0])
+
+    def rows_of(self, key: Key) -> list[Row]:
+        """Three searches rather than one with OR, so that each skips the files and pages that can't hold it."""
+        pairs = list(zip(self.key, self._casts(), strict=True))
+        now = " AND ".join(f"{identifier(name)} = {value}" for name, value in pairs)
+        old = " AND ".join(f"struct_extract(_key, {literal(name)}) = {value}" for name, value in pairs)
+        changes = f"FROM {self._scan()} WHERE _commit_lsn <= {self.to.value}"
+        query = " UNION ALL ".join(
+            f"{changes} AND {found}" for found in (now, f"_key IS NOT NULL AND {old}", "_op = 'truncate'")
+        )
+        texts = [value if isinstance(value, str) else json.dumps(value) for value in key]
+        found = self.cursor.execute(query, [*texts, *texts]).to_arrow_table()
+        return [self._row(dict(zip(found.column_names, row, strict=True))) for row in json_rows(found)]
+
+    def _row(self, row: dict[str, JsonValue]) -> Row:
+        return row | {"_file": str(row["_file"]).removeprefix(self.uri).lstrip("/")}
+
+    def _casts(self) -> list[str]:
+        described = self.cursor.execute(f"DESCRIBE FROM {self._scan()}").fetchall()
+        types = {row[0]: row[1] for row in described}
+        return ["unhex(substr(?, 3))" if types[name] == "BLOB" else f"CAST(? AS {types[name]})" for name in self.key]
+
+    def _scan(self) -> str:
+        return f"delta_scan({literal(self.uri)}, version => {self.version}, filename => '_file')"
+
+
+def _who(root: LakeRoot, cursor: duckdb.DuckDBPyConnection, changes: Sequence[Change]) -> dict[Lsn, Who]:
+    uri = root.uri_of("transactions")
+    table = open_table(root, uri, "transactions")
+    if table is None or not changes:
+        return {}
+    commits = ", ".join(str(lsn.value) for lsn in sorted({change.lsn for change in changes}))
+    query = f"FROM {scan(uri, table.version())} SELECT commit_lsn, {_WHO} WHERE commit_lsn IN ({commits})"
+    return {Lsn(row[0]): Who(*row[1:]) for row in cursor.execute(query).fetchall()}
