@@ -33,6 +33,7 @@ _DAGSTER_SETTINGS = Path(__file__).parents[1] / "dagster_home" / "dagster.yaml"
 class Stack:
     """``with Stack(folder, tell=print) as stack:``; ``folder`` must be locked. Leaving it stops everything, in order.
 
+    ``ports`` asks for certain ones, of ``postgres``, ``directory``, ``dagster`` and ``s3``; the others are kept or free.
     ``tell`` gets one sentence for each station that is up, and for each child that ends by itself.
     Raises on entry what infra's parts raise; what was started before is stopped then.
     """
@@ -43,6 +44,7 @@ class Stack:
         *,
         s3: bool = False,
         ui: bool = True,
+        ports: Mapping[str, int] | None = None,
         tell: Callable[[str], None],
         on_event: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> None:
@@ -51,6 +53,7 @@ class Stack:
         self.s3_environment_file = folder.path / "s3.env"
         self.with_s3, self._with_ui = s3, ui
         self._tell, self._on_event = tell, on_event
+        self._ports = ports or {}
         self._running = ExitStack()
         self.ui_url: str | None = None
 
@@ -66,6 +69,8 @@ class Stack:
         self._running.close()
 
     def _start(self, running: ExitStack) -> None:
+        for name, port in self._ports.items():  # a taken one is told before anything has started
+            self.folder.port(name, port)
         self.postgres = self._start_postgres(running)
         platform.prepare(self.postgres, self.folder)
         self._tell(f"PostgreSQL      {self.postgres.dsn(platform.DATABASE, user=platform.READER)}")

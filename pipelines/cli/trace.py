@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from rich.text import Text
@@ -30,7 +31,9 @@ def trace(table: str, *key: str, common: Common = COMMON) -> int:
         name = TableName.parse(table)
     except ValueError as error:
         raise CommandInvalid(str(error), subject="rireki trace", fix="rireki trace schema.table KEY") from error
-    changes = Lake.open(load(common.config).lake_root()).trace(name, key)
+    # Several values are one key: the lake takes them as a JSON array.
+    wanted = key[0] if len(key) == 1 else json.dumps(key)
+    changes = Lake.open(load(common.config).lake_root()).trace(name, wanted)
     if common.json:
         emit({"table": str(name), "key": key, "changes": [change.to_json() for change in changes]})
         return DONE

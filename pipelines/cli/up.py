@@ -19,6 +19,8 @@ def up(
     s3: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     state: Path = Path(".rireki"),
     ui: Annotated[bool, Parameter(show_default=False)] = True,
+    ui_port: int | None = None,
+    postgres_port: int | None = None,
     common: Common = COMMON,
 ) -> int:
     """Run PostgreSQL, the directory service, capture and the Dagster UI until stopped; a restart continues.
@@ -31,12 +33,18 @@ def up(
         The folder that holds all of it; safe to delete while nothing runs.
     ui
         Start Dagster too (the default), or not.
+    ui_port
+        The port of Dagster's UI; free ones are chosen, and kept for the next start.
+    postgres_port
+        The port of PostgreSQL.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     tell = note if common.json else say
-    with StateFolder(state) as folder, Stack(folder, s3=s3, ui=ui, tell=tell) as stack:
+    asked = {"dagster": ui_port, "postgres": postgres_port}
+    ports = {name: port for name, port in asked.items() if port is not None}
+    with StateFolder(state) as folder, Stack(folder, s3=s3, ui=ui, ports=ports, tell=tell) as stack:
         if common.json:
             emit(urls(stack))
         else:
