@@ -152,9 +152,12 @@ class Engine:
         return " UNION ALL BY NAME ".join(parts)
 
     def _register(self, cursor: duckdb.DuckDBPyConnection, rows: pa.Table) -> str:
+        """Copied, because a join pushes Bloom filters into Arrow scans, and PyArrow can't apply them."""
         name = f"tail_{next(self._numbers)}"
-        cursor.register(name, rows)
-        return f"temp.{name}"
+        cursor.register("arriving", rows)
+        cursor.execute(f"CREATE TABLE main.{name} AS FROM temp.arriving")
+        cursor.unregister("arriving")
+        return f"main.{name}"
 
 
 def scan(uri: str, version: int) -> str:
