@@ -32,7 +32,7 @@ from pipelines.applier import Applier
 from pipelines.config import Config
 from pipelines.copies import Copies
 from pipelines.follow import Follower
-from pipelines.progress import CutWritten, Durable, OnProgress, Stopped, Streaming, Waiting
+from pipelines.progress import Copied, CutWritten, Durable, OnProgress, Stopped, Streaming, Waiting
 
 _LONGEST_PAUSE_S = 30.0  # between two attempts
 _SLOT_PATIENCE_S = 10.0  # a killed capture's walsender needs a moment to notice
@@ -46,7 +46,7 @@ class _Stopped(Exception):
 
 @dataclass(slots=True)
 class CaptureReport:
-    """What one run did. ``tables``: changes written to the changelog by this run, copies not counted."""
+    """What one run did. ``rows``, in all and per table: rows copied and changes streamed."""
 
     stream: str
     from_lsn: Lsn | None = None
@@ -61,6 +61,7 @@ class CaptureReport:
         return {name: getattr(self, name) for name in self.__slots__}
 
     def count(self, table: str, rows: int) -> None:
+        self.rows += rows
         entry = self.tables.setdefault(table, {"rows": 0, "state": "streaming"})
         entry["rows"] += rows
 
@@ -117,7 +118,7 @@ class Capture:
         slot, publication = self._config.stream.slot_name, self._config.stream.publication_name
         state, _ = ensure_slot(self._dsn, slot)
         self._refuse_a_hole(writer, state.confirmed_flush)
-        copies = Copies(self._dsn, self._stream, publication, writer, self._tell, self._stop.is_set)
+        copies = Copies(self._dsn, self._stream, publication, writer, self._copied, self._stop.is_set)
         stream = ReplicationStream(self._dsn, slot, publication, buffer_bytes=2 * self._config.capture.max_batch_bytes)
         with Applier(writer, self._cut_written) as applier, self._opened(stream):
             self._tell(Streaming(self._stream, state.confirmed_flush))
@@ -160,14 +161,17 @@ class Capture:
 
     def _count(self, batch: Batch) -> None:
         self._report.transactions += batch.transactions.num_rows
-        self._report.rows += batch.row_count
         for changes in batch.tables:
             self._report.count(str(changes.relation.name), changes.rows.num_rows)
         if batch.tables:
             self._tell(Durable(batch.end_lsn, batch.transactions.num_rows, batch.row_count))
 
+    def _copied(self, copied: Copied) -> None:
+        self._report.count(str(copied.table), copied.rows)
+        self._tell(copied)
+
     def _cut_written(self, cut: Cut) -> None:
-        self._tell(CutWritten(cut.lsn, cut.source_time))
+        self._tell(CutWritten(cut.cut_lsn, cut.source_time))
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Try again, ever more slowly, while the source or the lake is away. Raises _Stopped when told to stop."""

@@ -12,17 +12,23 @@ from cdc.publication import published_tables
 from cdc.relation import TableName
 from cdc.source import connect, explained
 from lakehouse.writer import LakeWriter
-from pipelines.progress import Copied, OnProgress
+from pipelines.progress import Copied
 
 
 class Copies:
     """Knows what the publication lists and what the lake has; copies the difference."""
 
     def __init__(
-        self, dsn: str, stream: str, publication: str, writer: LakeWriter, tell: OnProgress, stopped: Callable[[], bool]
+        self,
+        dsn: str,
+        stream: str,
+        publication: str,
+        writer: LakeWriter,
+        on_copied: Callable[[Copied], None],
+        stopped: Callable[[], bool],
     ) -> None:
         self._dsn, self._stream, self._publication = dsn, stream, publication
-        self._writer, self._tell, self._stopped = writer, tell, stopped
+        self._writer, self._on_copied, self._stopped = writer, on_copied, stopped
         self._catalogue = Catalogue(dsn)
 
     def missing(self) -> None:
@@ -59,4 +65,4 @@ class Copies:
                     return
                 copy = copy_table(self._dsn, self._stream, table, self._catalogue, snapshot)
                 self._writer.append_copy(copy)
-                self._tell(Copied(table.relation.name, copy.rows.num_rows - 1, snapshot.lsn))
+                self._on_copied(Copied(table.relation.name, copy.rows.num_rows - 1, snapshot.lsn))

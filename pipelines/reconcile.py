@@ -67,6 +67,7 @@ def reconcile(
         raise TableNotPublished("the publication doesn't list it", subject=", ".join(sorted(map(str, missing))))
     wanted = [table for table in published if not names or table.relation.name in names]
     lake = Lake.open(config.lake_root())
+    _wait_for(lake, None)  # a snapshot older than the lake's first cut could never be compared
     with exported_snapshot(dsn) as snapshot:
         beat(dsn)  # gives an idle stream something behind the snapshot to pass
         as_of = _wait_for(lake, snapshot.lsn)
@@ -78,7 +79,7 @@ def reconcile(
     return Reconciliation(snapshot.lsn, found)
 
 
-def _wait_for(lake: Lake, lsn: Lsn) -> AsOf:
+def _wait_for(lake: Lake, lsn: Lsn | None) -> AsOf:
     deadline = time.monotonic() + _LAKE_PATIENCE_S
     while True:
         try:
