@@ -14,7 +14,8 @@ $$;
 -- An administrator that isn't a superuser has to be a member to take the role on.
 DO $$
 BEGIN
-    IF NOT pg_has_role(current_user, 'platform_owner', 'MEMBER') THEN
+    -- Who creates a role administers it, which since version 16 doesn't include taking it on.
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT platform_owner TO %I', current_user);
     END IF;
     IF NOT has_database_privilege('platform_owner', current_database(), 'CREATE') THEN

@@ -138,6 +138,7 @@ class Database:
         except pg.UniqueViolation as error:
             raise Conflict(f"it exists already ({error.diag.constraint_name})") from error
         except pg.OperationalError as error:
+            self.__pool.check()  # one lost connection is seldom alone: replace the others before they are handed out
             raise Unavailable("the database connection was lost") from error
 
     def _refuse_unbound_role(self) -> None:

@@ -65,21 +65,16 @@ class Protagonist:
         sato, suzuki, tanaka, ito, _ = OPERATORS
         first, second, third = chain.pharmacies[:3]
 
-        def tell(what: str, actor: str, reason: str, act: Callable[[], Answer]) -> bool:
-            answer = act()
-            self.moments.append(Moment(answer.source_time, what, actor, reason, self._access()))
+        def tell(what: str, actor: Actor, reason: str, answer: Answer) -> bool:
+            self.moments.append(Moment(answer.source_time, what, actor.id, reason, self._access()))
             return True
 
-        def invite(reason: str, actor: Actor) -> Answer:
-            self.user, answer = chain.invite(NAME, is_pharmacist=True, reason=reason)
-            return answer
-
         def does(what: str, actor: Actor, reason: str, act: Callable[[str, Actor], Answer]) -> bool:
-            return tell(what, actor.id, reason, lambda: act(reason, actor))
+            return tell(what, actor, reason, act(reason, actor))
 
-        yield does("invited", HR, "新卒採用", invite)
+        self.user, invited = chain.invite(NAME, is_pharmacist=True, reason="新卒採用")
+        yield tell("invited", HR, "新卒採用", invited)
         user = self.user
-        assert user is not None
         yield does("activated", HR, "初回ログイン", lambda why, who: chain.activate(user, why, who))
         yield does(
             "assigned to the first pharmacy",

@@ -1,0 +1,215 @@
+"""A migrated database per test, cloned from one template, and a directory that really listens on it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from psycopg.rows import dict_row
+
+from infra.postgres import Postgres
+from services.directory.app import create_app
+from services.directory.settings import Settings
+from services.migrate import migrate
+from tests.conftest import Database
+
+TOKEN = "a-token-for-tests-only"
+PASSWORD = "directory's password in tests"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A migrated database. ``service_dsn`` is that of the role which the directory logs in as."""
+
+    database: Database
+
+    @property
+    def admin_dsn(self) -> str:
+        return self.database.dsn
+
+    @property
+    def service_dsn(self) -> str:
+        return self.database.server.dsn(self.database.name, user="directory", password=PASSWORD)
+
+    def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """As the superuser, whom row security doesn't bind."""
+        with psycopg.connect(self.admin_dsn, row_factory=dict_row) as connection:
+            return connection.execute(query, parameters or None).fetchall()
+
+    def count(self, table: str, tenant: str | None) -> int:
+        return int(self.rows(f"SELECT count(*) AS n FROM {table} WHERE tenant_id = %s", tenant)[0]["n"])
+
+
+@dataclass
+class Api:
+    """The directory as a client sees it. Every command gets a key of its own unless one is given."""
+
+    http: httpx.Client
+    platform: Platform
+    actor: str = "operator:sato"
+    tenant: str | None = None
+    last: httpx.Response = field(init=False)
+
+    def command(
+        self,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        version: int | None = None,
+        key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        sent = {"X-Actor": self.actor, "Idempotency-Key": key or f"key-{uuid.uuid4()}"}
+        if self.tenant is not None:
+            sent["X-Tenant"] = self.tenant
+        if version is not None:
+            sent["If-Match"] = f'"{version}"'
+        self.last = self.http.post(path, json=body if body is not None else {}, headers={**sent, **(headers or {})})
+        return self.last
+
+    def do(self, path: str, body: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        """The state that the command leaves; fails unless it was carried out."""
+        response = self.command(path, body, **more)
+        assert response.status_code in (200, 201), response.text
+        state: dict[str, Any] = response.json()["state"]
+        return state
+
+    def get(self, path: str) -> httpx.Response:
+        return self.http.get(path, headers={"X-Tenant": self.tenant} if self.tenant else {})
+
+    # What most tests begin with
+
+    def found(self, **body: Any) -> str:
+        self.tenant = None
+        state = self.do("/v1/tenants", {"name": "さくら薬局", "kana": "サクラヤッキョク", **body})
+        self.tenant = str(state["tenant_id"])
+        return self.tenant
+
+    def organisation(self, **body: Any) -> dict[str, Any]:
+        return self.do("/v1/organisations", {"name": "本社", "kana": "ホンシャ", **body})
+
+    def pharmacy(self, organisation: dict[str, Any], **body: Any) -> dict[str, Any]:
+        told = {
+            "organisation_id": organisation["id"],
+            "name": "さくら薬局 新宿店",
+            "kana": "サクラヤッキョク シンジュクテン",
+            "prefecture": "東京都",
+            "opened_on": "2001-04-01",
+        }
+        return self.do("/v1/pharmacies", {**told, **body})
+
+    def user(self, **body: Any) -> dict[str, Any]:
+        told = {
+            "name": "佐藤 陽子",
+            "kana": "サトウ ヨウコ",
+            "email": f"{uuid.uuid4().hex[:12]}@sakura.example",
+            "is_pharmacist": True,
+        }
+        return self.do("/v1/users", {**told, **body})
+
+
+@dataclass
+class Served:
+    """A uvicorn of our own, on a free port, in a thread."""
+
+    url: str
+    server: uvicorn.Server
+    thread: threading.Thread
+
+    @classmethod
+    def start(cls, settings: Settings) -> Served:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with httpx.Client(timeout=20) as client:  # the socket listens already: this waits until the service accepts
+            assert client.get(f"{url}/healthz").status_code == 200
+        return cls(url, server, thread)
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> Iterator[str]:
+    name = f"platform_{uuid.uuid4().hex[:8]}"
+    postgres.create_database(name)
+    migrate(postgres.dsn(name), {"directory": PASSWORD})
+    yield name
+    postgres.drop_database(name)
+
+
+@contextmanager
+def _cloned(postgres: Postgres, template: str) -> Iterator[Platform]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    postgres.create_database(name, template=template)
+    yield Platform(Database(postgres, name))
+    postgres.drop_database(name)
+
+
+@contextmanager
+def _served(platform: Platform) -> Iterator[Api]:
+    served = Served.start(Settings(dsn=platform.service_dsn, token=TOKEN))
+    with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20) as http:
+        yield Api(http, platform)
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_api(postgres: Postgres, template: str) -> Iterator[Api]:
+    with _cloned(postgres, template) as platform, _served(platform) as api:
+        yield api
+
+
+@pytest.fixture
+def platform(shared_api: Api) -> Platform:
+    """Shared by a file's tests, so look at your tenant's rows only."""
+    return shared_api.platform
+
+
+@pytest.fixture
+def api(shared_api: Api) -> Api:
+    """A directory shared by a file's tests: they don't see each other, for each founds a tenant of its own."""
+    return Api(shared_api.http, shared_api.platform)
+
+
+@pytest.fixture
+def own_api(postgres: Postgres, template: str) -> Iterator[Api]:
+    """A directory and a database that no other test has."""
+    with _cloned(postgres, template) as platform, _served(platform) as api:
+        yield api
+
+
+@dataclass(frozen=True)
+class TwoTenants:
+    """Two tenants with a row in every table; ``mine`` and ``theirs`` are their ids."""
+
+    platform: Platform
+    mine: str
+    theirs: str
+
+
+@pytest.fixture(scope="module")
+def two_tenants(postgres: Postgres, template: str) -> Iterator[TwoTenants]:
+    """Shared by a file's tests: they read, or roll back."""
+    with _cloned(postgres, template) as platform:
+        made = []
+        with _served(platform) as api:
+            for _ in range(2):
+                made.append(api.found())
+                pharmacy = api.pharmacy(api.organisation())
+                user = api.user()
+                api.do(f"/v1/users/{user['id']}/memberships", {"pharmacy_id": pharmacy["id"]})
+                api.do(f"/v1/users/{user['id']}/role-grants", {"role": "clerk", "pharmacy_id": pharmacy["id"]})
+        yield TwoTenants(platform, *made)
