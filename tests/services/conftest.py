@@ -151,7 +151,7 @@ def template(postgres: Postgres) -> Iterator[str]:
 
 
 @contextmanager
-def _cloned(postgres: Postgres, template: str) -> Iterator[Platform]:
+def cloned(postgres: Postgres, template: str) -> Iterator[Platform]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     postgres.create_database(name, template=template)
     yield Platform(Database(postgres, name))
@@ -159,16 +159,16 @@ def _cloned(postgres: Postgres, template: str) -> Iterator[Platform]:
 
 
 @contextmanager
-def _served(platform: Platform) -> Iterator[Api]:
-    served = Served.start(Settings(dsn=platform.service_dsn, token=TOKEN))
-    with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20) as http:
+def served(platform: Platform) -> Iterator[Api]:
+    listening = Served.start(Settings(dsn=platform.service_dsn, token=TOKEN))
+    with httpx.Client(base_url=listening.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20) as http:
         yield Api(http, platform)
-    served.stop()
+    listening.stop()
 
 
 @pytest.fixture(scope="module")
 def shared_api(postgres: Postgres, template: str) -> Iterator[Api]:
-    with _cloned(postgres, template) as platform, _served(platform) as api:
+    with cloned(postgres, template) as platform, served(platform) as api:
         yield api
 
 
@@ -187,7 +187,7 @@ def api(shared_api: Api) -> Api:
 @pytest.fixture
 def own_api(postgres: Postgres, template: str) -> Iterator[Api]:
     """A directory and a database that no other test has."""
-    with _cloned(postgres, template) as platform, _served(platform) as api:
+    with cloned(postgres, template) as platform, served(platform) as api:
         yield api
 
 
@@ -203,9 +203,9 @@ class TwoTenants:
 @pytest.fixture(scope="module")
 def two_tenants(postgres: Postgres, template: str) -> Iterator[TwoTenants]:
     """Shared by a file's tests: they read, or roll back."""
-    with _cloned(postgres, template) as platform:
+    with cloned(postgres, template) as platform:
         made = []
-        with _served(platform) as api:
+        with served(platform) as api:
             for _ in range(2):
                 made.append(api.found())
                 pharmacy = api.pharmacy(api.organisation())
