@@ -9,7 +9,7 @@ from cdc import columns, scan
 from cdc.batch import OPS, TIMESTAMP, changelog_schema
 from cdc.decode import EPOCH_SHIFT_US
 from cdc.errors import ProtocolViolation
-from cdc.relation import Relation
+from cdc.relation import Relation, ReplicaIdentity
 from cdc.types import LakeType
 
 _OPS = pa.array(OPS, pa.string())
@@ -38,7 +38,9 @@ class RelationDecoder:
         old_logged = is_update & (old_at >= 0)
         if old_logged.any():
             old_off, old_length = self._split(buf, np.where(is_update, old_at, -1))
-            scan.fill_unchanged(off, length, old_off, old_length)
+            if self.relation.identity is ReplicaIdentity.FULL:
+                # Under any other identity the old tuple's nulls mean "not part of it", and say nothing of the value.
+                scan.fill_unchanged(off, length, old_off, old_length)
             changed = np.empty(n, np.bool_)
             if scan.key_changed(buf, off, length, old_off, old_length, self._key, changed):
                 key = self._old_key(buf, old_off, old_length, changed)

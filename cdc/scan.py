@@ -261,7 +261,7 @@ def split_copy_rows(buf, begin, off, length):  # type: ignore[no-untyped-def]
 
 @_jit
 def fill_unchanged(off, length, old_off, old_length):  # type: ignore[no-untyped-def]
-    """Take what TOAST left out from the old row where the server logged one; whether any is still missing."""
+    """Take what TOAST left out from the old row, which the server logged whole; whether any is still missing."""
     missing = False
     for c in range(off.shape[0]):
         for row in range(off.shape[1]):

@@ -63,6 +63,21 @@ def test_an_unchanged_toast_value_is_named_and_not_null(source: Source) -> None:
     assert [(r["big"], r["_unchanged"]) for r in rows] == [(None, ["big"]), (None, None)]
 
 
+def test_a_changed_key_does_not_turn_an_unchanged_toast_value_into_null(source: Source) -> None:
+    source.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, big text)",
+        "ALTER TABLE t ALTER big SET STORAGE EXTERNAL",
+        "ALTER PUBLICATION published ADD TABLE t",
+        "INSERT INTO t VALUES (1, repeat('x', 10000))",
+    )
+    start = source.start()
+    source.execute("UPDATE t SET id = 2")
+
+    (row,) = rows_of(source.take(start), "public.t")
+
+    assert (row["id"], row["_key"], row["big"], row["_unchanged"]) == (2, {"id": 1}, None, ["big"])
+
+
 def test_full_identity_resolves_toast_and_finds_rows_by_their_primary_key(source: Source) -> None:
     source.execute(
         "CREATE TABLE t (id int PRIMARY KEY, big text, n text)",
