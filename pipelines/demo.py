@@ -11,16 +11,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cdc.lsn import Lsn
+from cdc.relation import TableName
 from cdc.slot import beat
 from infra.errors import ProgramFailed
-from lakehouse.json_values import json_rows
-from lakehouse.lake import AsOf, Lake
+from lakehouse.as_of import AsOf
+from lakehouse.json_values import JsonValue, json_rows
+from lakehouse.lake import Lake
+from lakehouse.life import Change
 from pipelines.errors import DemoFailed
 from pipelines.reconcile import reconcile
 from pipelines.stack import Stack
@@ -45,11 +48,16 @@ SELECT u.status,
 FROM directory.users u WHERE u.id = '{user_id}'
 """
 
+# Who touched the user, what they belong to or what they hold, and why: by the transactions' own word.
 WHO = """
-SELECT t.committed_at, g.role, CASE WHEN g.revoked_at IS NULL THEN 'granted' ELSE 'revoked' END AS what,
-       t.actor, t.reason, t.request_id
-FROM changelog."directory.role_grants" g JOIN rireki.transactions t ON t.commit_lsn = g._commit_lsn
-WHERE g.user_id = '{user_id}' ORDER BY g._commit_lsn, g._ordinal
+SELECT t.commit_lsn, t.actor, t.reason
+FROM (SELECT _commit_lsn FROM changelog."directory.users" WHERE id = '{user_id}'
+      UNION SELECT _commit_lsn FROM changelog."directory.memberships" WHERE user_id = '{user_id}'
+      UNION SELECT _commit_lsn FROM changelog."directory.role_grants" WHERE user_id = '{user_id}'
+      UNION SELECT _commit_lsn FROM changelog."directory.pharmacies" WHERE id IN
+            (SELECT pharmacy_id FROM changelog."directory.memberships" WHERE user_id = '{user_id}')) touched
+JOIN rireki.transactions t ON t.commit_lsn = touched._commit_lsn
+ORDER BY t.commit_lsn
 """
 
 DELAYS = """
@@ -61,15 +69,15 @@ FROM (SELECT epoch_us(c.written_at) / 1e6 - epoch_us(t.committed_at) / 1e6 AS se
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One moment of the protagonist's life: what the workload did, and what the lake says was true from then on."""
+    """One moment of the protagonist's life: what the workload did, and what the lake says of it."""
 
     at: str  # ISO, UTC, the source's clock
-    what: str
-    actor: str
-    reason: str
+    what: str  # in the workload's words; all that follows is the lake's
     access: dict[str, Any]
+    actor: str | None
+    reason: str | None
     as_of: AsOf
-    matches: bool  # the lake's answer is the one that the workload's own record expects
+    matches: bool  # access, actor and reason are those of the workload's own record
 
 
 @dataclass(slots=True)
@@ -97,7 +105,7 @@ class Story:
     user: str
     user_id: str
     moments: tuple[Moment, ...]
-    who: tuple[list[Any], ...]  # committed_at, role, what, actor, reason, request_id
+    trace: tuple[Change, ...]  # of the user's row
     rows_captured: int
     rows_in_lake: int
     tables: dict[str, dict[str, Any]]
@@ -107,7 +115,8 @@ class Story:
 
     @property
     def mismatches(self) -> int:
-        return sum(t["mismatches"] for t in self.tables.values()) + sum(not m.matches for m in self.moments)
+        differing = sum(int(table["mismatches"]) for table in self.tables.values())
+        return differing + sum(not moment.matches for moment in self.moments)
 
     def figures(self, seconds: float) -> dict[str, Any]:
         return {
@@ -134,29 +143,42 @@ class Story:
         }
 
 
-def live_through(stack: Stack, progress: Progress, show: Callable[[], None], changes: int = CHANGES) -> Story:
-    """Run the workload against a running stack and ask the lake about it. ``show`` is called while the workload runs.
+def live_through(
+    stack: Stack,
+    progress: Progress,
+    *,
+    tell: Callable[[str], None],
+    show: Callable[[], None],
+    changes: int = CHANGES,
+) -> Story:
+    """Run the workload against a running stack and ask the lake about it.
+
+    ``tell`` gets a sentence for each station; ``show`` is called, often, while the workload runs.
 
     Raises DemoFailed when the lake doesn't follow in time, ProgramFailed when the workload doesn't run.
     """
     _wait_for_cut(stack, Lsn(0), FIRST_CUT_WITHIN_S)
+    tell(f"a working day of four chains of pharmacies: {changes} commands over HTTP, captured meanwhile")
     told, oracle = _run_workload(stack, changes, show)
     # Behind everything that the workload committed; the stream passes it and nothing lies between.
     _wait_for_cut(stack, beat(stack.config.conninfo()), LAST_CUT_WITHIN_S)
     lake = Lake.open(stack.config.lake_root())
     user_id = str(oracle["user_id"])
+    tell("comparing every table with its source, value by value")
     compared = reconcile(stack.config, ()).as_object()
-    ((p50, p99),) = json_rows(lake.sql(DELAYS).arrow)
+    tell(f"asking about one user at {len(oracle['moments'])} moments")
+    who = [(Lsn(int(str(lsn))), actor, reason) for lsn, actor, reason in _rows(lake, WHO, user_id)]
+    ((p50, p99),) = _rows(lake, DELAYS)
     return Story(
         user=str(oracle["name"]),
         user_id=user_id,
-        moments=tuple(_ask(lake, user_id, moment) for moment in oracle["moments"]),
-        who=tuple(json_rows(lake.sql(WHO.replace("{user_id}", user_id)).arrow)),
+        moments=tuple(_ask(lake, user_id, moment, who) for moment in oracle["moments"]),
+        trace=tuple(lake.trace(TableName("directory", "users"), user_id)),
         rows_captured=progress.rows_durable + progress.rows_copied,
         rows_in_lake=_changelog_rows(lake),
         tables=compared["tables"],
         reconciled_at=str(compared["at_lsn"]),
-        delays={"p50": round(p50, 3), "p99": round(p99, 3)},  # type: ignore[arg-type]
+        delays={"p50": round(float(str(p50)), 3), "p99": round(float(str(p99)), 3)},
         workload=told,
     )
 
@@ -192,13 +214,23 @@ def _run_workload(stack: Stack, changes: int, show: Callable[[], None]) -> tuple
     return json.loads(out.splitlines()[-1]), json.loads(oracle_file.read_text(encoding="utf-8"))
 
 
-def _ask(lake: Lake, user_id: str, moment: Mapping[str, Any]) -> Moment:
+def _rows(lake: Lake, query: str, user_id: str = "") -> list[list[JsonValue]]:
+    return json_rows(lake.sql(query.replace("{user_id}", user_id)).arrow)
+
+
+def _ask(lake: Lake, user_id: str, moment: Mapping[str, Any], who: Sequence[tuple[Lsn, Any, Any]]) -> Moment:
     answer = lake.sql(ACCESS.replace("{user_id}", user_id), at=moment["at"])
     found = json_rows(answer.arrow)
     status, memberships, roles = found[0] if found else ("unknown", [], [])
     access = {"status": status, "memberships": memberships or [], "roles": roles or []}
-    matches = answer.as_of.complete and _in_order(access) == _in_order(moment["access"])
-    return Moment(moment["at"], moment["what"], moment["actor"], moment["reason"], access, answer.as_of, matches)
+    by = [(actor, reason) for lsn, actor, reason in who if lsn <= answer.as_of.lsn]
+    actor, reason = by[-1] if by else (None, None)
+    matches = (
+        answer.as_of.complete
+        and _in_order(access) == _in_order(moment["access"])
+        and (actor, reason) == (moment["actor"], moment["reason"])
+    )
+    return Moment(moment["at"], moment["what"], access, actor, reason, answer.as_of, matches)
 
 
 def _in_order(access: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,7 +245,7 @@ def _changelog_rows(lake: Lake) -> int:
         f"SELECT count(*) AS n FROM changelog.\"{name}\" WHERE _op <> 'truncate'"  # noqa: S608 - names come from the lake
         for name in lake.tables()
     )
-    ((total,),) = json_rows(lake.sql(f"SELECT sum(n)::BIGINT FROM ({counts})").arrow)  # noqa: S608
+    ((total,),) = _rows(lake, f"SELECT sum(n)::BIGINT FROM ({counts})")  # noqa: S608
     return int(str(total))
 
 

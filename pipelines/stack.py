@@ -33,7 +33,7 @@ _DAGSTER_SETTINGS = Path(__file__).parents[1] / "dagster_home" / "dagster.yaml"
 class Stack:
     """``with Stack(folder, tell=print) as stack:``; ``folder`` must be locked. Leaving it stops everything, in order.
 
-    ``ports`` asks for certain ones, of ``postgres``, ``directory``, ``dagster`` and ``s3``; the others are kept or free.
+    ``ports`` asks for certain ones (postgres, directory, dagster, s3); the others are kept from last time, or free.
     ``tell`` gets one sentence for each station that is up, and for each child that ends by itself.
     Raises on entry what infra's parts raise; what was started before is stopped then.
     """

@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.status import Status
 from rich.text import Text
 
 from infra.state import StateFolder
-from pipelines.cli.console import COMMON, DONE, FAILED, Common, emit, err, note, say, table
+from pipelines.cli.console import COMMON, DONE, FAILED, Common, emit, err, note, out, say, table
 from pipelines.demo import Moment, Progress, Story, live_through, state_folder
 from pipelines.stack import Stack
 
@@ -43,10 +43,14 @@ def demo(
 
         def show() -> None:
             rows = progress.rows_durable + progress.rows_copied
-            line.update(Text(f"working day of four chains of pharmacies: {rows} rows captured, {progress.cuts} cuts"))
+            line.update(Text(f"{rows} rows captured, {progress.cuts} cuts"))
 
-        with place as folder, Stack(folder, s3=s3, ui=False, tell=note, on_event=progress.see) as stack:
-            story = live_through(stack, progress, show)
+        def station(sentence: str) -> None:
+            line.update(Text("…"))
+            note(sentence)
+
+        with place as folder, Stack(folder, s3=s3, ui=False, tell=station, on_event=progress.see) as stack:
+            story = live_through(stack, progress, tell=station, show=show)
             line.update(Text("stopping …"))
     seconds = time.monotonic() - began
     if common.json:
@@ -60,11 +64,14 @@ def demo(
 def tell(story: Story, seconds: float) -> None:
     """The answers, then what they rest on."""
     say("")
-    say(f"What could {story.user} do, then and now?", style="bold")
-    table(["as of (source time)", "what happened", "status", "pharmacies", "roles", ""], map(_row, story.moments))
+    say(f"What could {story.user} do, then and now, and who changed it? (source time, UTC)", style="bold")
+    for moment in story.moments:
+        _tell_moment(moment)
     say("")
-    say("Who gave and took the roles, and why?", style="bold")
-    table(["committed", "role", "", "who", "why", "request"], story.who)
+    say("The same user's row, change by change:", style="bold")
+    for change in story.trace:
+        what = f"{change.op} {', '.join(change.changed)}".strip()
+        say(f"  {change.committed_at[11:23]}  {what}  by {change.who.actor}: {change.who.reason}")
     say("")
     say(f"Every table, value by value, at {story.reconciled_at}:", style="bold")
     table(
@@ -95,13 +102,11 @@ def advise(config: Path, story: Story, *, forgotten: bool) -> None:
     say("Your own PostgreSQL:                                rireki init --source DSN --lake URL --tables 'schema.*'")
 
 
-def _row(moment: Moment) -> list[Any]:
-    access = moment.access
-    return [
-        moment.at.replace("T", " ")[:23],
-        moment.what,
-        access["status"],
-        "、".join(f"{m['pharmacy']}（{m['organisation']}）" for m in access["memberships"]),
-        ", ".join(r["role"] + ("" if r["pharmacy_id"] else " (everywhere)") for r in access["roles"]),
-        Text("✓", "green") if moment.matches else Text("✗ differs from what was done", "red"),
-    ]
+def _tell_moment(moment: Moment) -> None:
+    mark = Text("✓", "green") if moment.matches else Text("✗ not what was done:", "red")
+    by = f"  by {moment.actor}: {moment.reason}"
+    out.print(Text.assemble(mark, f" {moment.at[11:23]}  ", (moment.what, "bold"), by))
+    pharmacies = [f"{m['pharmacy']}（{m['organisation']}）" for m in moment.access["memberships"]]
+    roles = [role["role"] + ("" if role["pharmacy_id"] else " everywhere") for role in moment.access["roles"]]
+    told = [moment.access["status"], *pharmacies, f"may act as {', '.join(roles)}" if roles else "no role"]
+    out.print(Text(f"{'':16}{' · '.join(told)}", "dim"))

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cdc.relation import TableName
 from lakehouse.lake import Lake
-from lakehouse.trace import Change
+from lakehouse.life import Change
 from pipelines.cli.console import COMMON, DONE, Common, emit, out, say, shown
 from pipelines.config import load
 from pipelines.errors import CommandInvalid

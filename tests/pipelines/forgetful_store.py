@@ -28,7 +28,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the base class names it
 
     def do_DELETE(self) -> None:
         self.objects.pop(self._key(), None)

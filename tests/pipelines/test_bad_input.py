@@ -56,9 +56,7 @@ class Refusals:
 
 
 @pytest.fixture
-def refused(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Refusals:
+def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refusals:
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
         if name.startswith(("AWS_", "RIREKI_")):
