@@ -27,6 +27,7 @@ from pipelines.setup import render, write_private
 from pipelines.supervised import Supervised
 
 BUCKET = "rireki"
+DEFINITIONS = "pipelines.definitions"
 _DAGSTER_SETTINGS = Path(__file__).parents[1] / "dagster_home" / "dagster.yaml"
 
 
@@ -150,22 +151,20 @@ class Stack:
         environment = {"DAGSTER_HOME": str(home), "RIREKI_CONFIG": str(self.config_file)}
         port = self.folder.port("dagster")
         url = f"http://{LOOPBACK}:{port}"
-        module = ["-m", "pipelines.definitions"]
-        webserver = [sys.executable, "-m", "dagster_webserver", "-h", LOOPBACK, "-p", str(port), *module]
-        daemon = [sys.executable, "-m", "dagster._daemon", "run", *module]
+        daemon = [sys.executable, "-m", "dagster._daemon", "run", "-m", DEFINITIONS]
+        webserver = [sys.executable, "-m", "dagster_webserver", "-m", DEFINITIONS, "-h", LOOPBACK, "-p", str(port)]
 
         def start_webserver() -> Program:
             ready = http(f"{url}/server_info")
             return Program.start(
-                self.folder, "dagster-webserver", webserver, ready=ready, ready_within_s=90, env=environment
+                self.folder, "dagster-webserver", webserver, ready=ready, ready_within_s=180, env=environment
             )
 
-        self._supervise(running, "Dagster UI", start_webserver)
+        # The daemon first: it loads while the webserver is waited for, which takes many seconds.
         self._supervise(
-            running,
-            "Dagster daemon",
-            lambda: Program.start(self.folder, "dagster-daemon", daemon, env=environment),
+            running, "Dagster daemon", lambda: Program.start(self.folder, "dagster-daemon", daemon, env=environment)
         )
+        self._supervise(running, "Dagster UI", start_webserver)
         return url
 
     def _supervise(self, running: ExitStack, name: str, start: Callable[[], Program]) -> Supervised:

@@ -75,7 +75,8 @@ class Status:
     def lag_bytes(self) -> int | None:
         if self.source is None or self.lake is None:
             return None
-        return max(0, self.source.position.value - self.lake.last.lsn.value)
+        # A cut includes its own position, so the next byte is the first that it lacks.
+        return max(0, self.source.position.value - self.lake.last.lsn.value - 1)
 
     @property
     def lag_seconds(self) -> float | None:

@@ -51,7 +51,8 @@ class Supervised:
                 return
             if time.monotonic() - began > _STEADY_S:
                 pause_s = _SHORTEST_PAUSE_S
-            self._tell(f"{self.name} ended with exit code {code}; again in {pause_s:g} s\n{self._program.last_lines()}")
+            log = self._program.log
+            self._tell(f"{self.name} ended with exit code {code}; again in {pause_s:g} s. Its words are in {log}")
             if not self._again(pause_s):
                 return
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

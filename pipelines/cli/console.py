@@ -25,6 +25,7 @@ from cdc.errors import RirekiError
 from cdc.lsn import Lsn
 
 DONE, ATTENTION, FAILED, INTERRUPTED = 0, 1, 2, 130
+_WIDEST = 100_000
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -100,10 +101,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
     """Print rows; values are shown literally, never read as markup."""
     grid = Table(title=title, title_justify="left", header_style="bold", box=None)
     for column in columns:
-        grid.add_column(Text(column))
+        grid.add_column(Text(column), overflow="fold")  # a value is never cut short
     for row in rows:
         grid.add_row(*[cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row])
-    out.print(grid)
+    # A file or a pipe has no width: one row, one line.
+    out.print(grid, width=None if out.is_terminal else _WIDEST)
 
 
 def say(text: str, *, style: str = "") -> None:
