@@ -2,7 +2,9 @@
 
 names         people, pharmacies and companies, with the readings that belong to them
 client        commands with idempotency keys, patient while the service is away
-chain         one tenant: what is there, and the things that happen in it
+things        what is there, as far as the workload made it
+sender        one tenant's commands, in the seed's sequence
+chain         one tenant: founded, and then the things that happen in it
 story         the protagonist: what one user may do, moment by moment
 run           several chains at once, and the figures at the end
 __main__      the command line

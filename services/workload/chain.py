@@ -1,125 +1,29 @@
-"""One tenant: what is there, as far as this workload made it, and the things that happen in it.
-
-Everything random comes from ``Random(seed, tenant)`` and runs in one thread, so the sequence doesn't depend on how
-threads take turns. Ids come from the service, which makes them from our keys.
-"""
+"""One tenant: what is there, as far as this workload made it, and the things that happen in it."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from random import Random
 from typing import Any
-from uuid import UUID
 
 from services.workload import names
 from services.workload.client import Actor, Answer, Client, Refused, Tally
+from services.workload.sender import HR, OPERATORS, Sender
+from services.workload.things import Held, Organisation, Pharmacy, User
 
-OPERATORS = tuple(Actor(f"operator:{name}") for name in ("sato", "suzuki", "tanaka", "ito", "kobayashi"))
-HR = Actor("system:hr-sync", "system")
 ROLES = ("manager", "pharmacist", "clerk", "auditor")
 
 
-@dataclass(slots=True)
-class Organisation:
-    id: str
-    named: names.Named
-    version: int
-
-
-@dataclass(slots=True)
-class Pharmacy:
-    id: str
-    named: names.Named
-    organisation: Organisation
-    version: int
-
-
-@dataclass(slots=True)
-class Held:
-    """A membership or a role grant in force."""
-
-    id: str
-    pharmacy: Pharmacy | None
-    is_primary: bool = True
-    role: str = ""
-
-
-@dataclass(slots=True)
-class User:
-    id: str
-    named: names.Named
-    status: str
-    version: int
-    memberships: list[Held] = field(default_factory=list)
-    roles: list[Held] = field(default_factory=list)
-
-
-class Chain:
+class Chain(Sender):
     """A tenant under way. ``budget``: how many commands it may carry out."""
 
     def __init__(self, client: Client, tally: Tally, seed: int, number: int, pharmacies: int, budget: int) -> None:
-        self.client = client
-        self.tally = tally
-        self.random = Random(f"{seed}/{number}")
-        self.seed = seed
-        self.number = number
+        super().__init__(client, tally, seed, number)
         self.pharmacy_count = pharmacies
         self.budget = budget
-        self.done = 0
-        self.attempts = 0
-        self.told: list[str] = []  # every command carried out, for the digest
         self.brand = names.BRANDS[(seed + number) % len(names.BRANDS)]
-        self.tenant_id: str | None = None
         self.organisations: list[Organisation] = []
         self.pharmacies: list[Pharmacy] = []
         self.users: list[User] = []
-
-    # Commands
-
-    def key(self) -> str:
-        self.attempts += 1
-        return f"seed{self.seed}-chain{self.number}-{self.attempts:06d}"
-
-    def send(
-        self,
-        what: str,
-        path: str,
-        body: dict[str, Any],
-        *,
-        reason: str,
-        actor: Actor | None = None,
-        if_match: int | None = None,
-        key: str | None = None,
-    ) -> Answer:
-        """One command, counted. Raises Refused, ServiceAway, Stopped."""
-        key = key or self.key()
-        actor = actor or self.random.choice(OPERATORS)
-        correlation = str(UUID(int=self.random.getrandbits(128), version=4))
-        again = self.random.random() < 0.04
-        for _ in range(2 if again else 1):
-            # Sent twice under one key, as by a client whose connection broke: it happens once.
-            answer = self.client.command(
-                path,
-                {**body, "reason": reason},
-                key=key,
-                actor=actor,
-                tenant=self.tenant_id,
-                if_match=if_match,
-                correlation_id=correlation,
-            )
-        self._count(what, path)
-        return answer
-
-    def _count(self, what: str, path: str) -> None:
-        self.done += 1
-        self.told.append(f"{what} {path}")
-        with self.tally.lock:
-            self.tally.commands[what] += 1
-
-    def _conflict(self) -> None:
-        with self.tally.lock:
-            self.tally.conflicts += 1
 
     # What is there to begin with
 
@@ -147,7 +51,7 @@ class Chain:
             {"name": named.name, "kana": named.kana, "kind": kind, "parent_id": parent and parent.id},
             reason="組織登録",
         )
-        organisation = Organisation(answer.id, named, answer.version)
+        organisation = Organisation(answer.id, named, answer.version, named)
         self.organisations.append(organisation)
         return organisation
 
@@ -290,21 +194,34 @@ class Chain:
 
     def rename(self, organisation: Organisation, *, stale: bool) -> None:
         """``stale``: by somebody who read it before another changed it; refused, read again, decided again."""
-        named = names.Named(f"{organisation.named.name[:60]}改", f"{organisation.named.kana[:60]}カイ")
-        body = {"name": named.name, "kana": named.kana}
-        path = f"/v1/organisations/{organisation.id}/rename"
-        expected = organisation.version
+        seen = organisation.version
         if stale:
-            between = {"name": f"{organisation.named.name[:60]}仮", "kana": f"{organisation.named.kana[:60]}カリ"}
-            self.send("rename_organisation", path, between, reason="社名変更の準備", if_match=expected)
+            self._rename(organisation, "社名変更の準備", seen)
             try:
-                self.send("rename_organisation", path, body, reason="社名変更", if_match=expected)
+                self._rename(organisation, "社名変更", seen)
             except Refused as refused:
                 if refused.status != 412:
                     raise
-                self._conflict()
-            expected = int(self.client.read(f"/v1/organisations/{organisation.id}", self.tenant_id or "")["version"])
-        answer = self.send("rename_organisation", path, body, reason="社名変更", if_match=expected)
+                self.conflicted()
+            seen = int(self.client.read(f"/v1/organisations/{organisation.id}", self.tenant_id or "")["version"])
+        self._rename(organisation, "社名変更", seen)
+
+    def _rename(self, organisation: Organisation, reason: str, seen: int) -> None:
+        first = organisation.first_named
+        # From a small set: an organisation that is renamed a thousand times has had few names.
+        others = [
+            named
+            for ending, kana in names.ENDINGS
+            if (named := names.Named(first.name + ending, first.kana + kana)) != organisation.named
+        ]
+        named = self.random.choice(others)
+        answer = self.send(
+            "rename_organisation",
+            f"/v1/organisations/{organisation.id}/rename",
+            {"name": named.name, "kana": named.kana},
+            reason=reason,
+            if_match=seen,
+        )
         organisation.named, organisation.version = named, answer.version
 
     def race(self, user: User) -> None:
@@ -325,10 +242,10 @@ class Chain:
             except Refused as refused:
                 if refused.status != 412:
                     raise
-                self._conflict()
+                self.conflicted()
                 return None
 
         with ThreadPoolExecutor(2) as both:
             won = [answer for answer in both.map(suspend, keys) if answer is not None]
         user.status, user.version = "suspended", won[0].version
-        self._count("suspend_user", path)
+        self.count("suspend_user", path)

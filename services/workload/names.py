@@ -97,6 +97,13 @@ SPOTS = (
     ("西口", "ニシグチ"),
     ("本町", "ホンマチ"),
 )
+# What a company is called after it was renamed, and renamed again.
+ENDINGS = (
+    ("", ""),
+    ("グループ", "グループ"),
+    ("ホールディングス", "ホールディングス"),
+    ("・新", "シン"),
+)
 AREAS = (
     ("東日本", "ヒガシニホン"),
     ("西日本", "ニシニホン"),

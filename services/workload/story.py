@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from services.workload.chain import HR, OPERATORS, Chain, Held, User
+from services.workload.chain import Chain
 from services.workload.client import Actor, Answer
 from services.workload.names import Named
+from services.workload.sender import HR, OPERATORS
+from services.workload.things import Held, User
 
 NAME = Named("高橋 美咲", "タカハシ ミサキ")
 

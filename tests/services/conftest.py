@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from infra.postgres import Postgres
 from services.directory.app import create_app
 from services.directory.settings import Settings
-from services.migrate import migrate
+from services.migrate.apply import migrate
 from tests.conftest import Database
 
 TOKEN = "a-token-for-tests-only"

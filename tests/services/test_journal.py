@@ -11,7 +11,7 @@ import pytest
 from psycopg import errors as pg
 from psycopg import sql
 
-from services.migrate import OWNER
+from services.migrate.apply import OWNER
 from tests.services.conftest import Api, Platform, TwoTenants
 
 STATE_TABLES = ("tenants", "organisations", "pharmacies", "users", "login_identifiers", "memberships", "role_grants")

@@ -18,7 +18,9 @@ from psycopg import sql
 
 from infra.postgres import Postgres
 from infra.state import StateFolder
-from services.migrate import FOLDERS, Folder, MigrationRefused, main, migrate
+from services.migrate.__main__ import main
+from services.migrate.apply import migrate
+from services.migrate.files import FOLDERS, Folder, MigrationRefused
 from tests.conftest import Database
 from tests.services.conftest import PASSWORD
 

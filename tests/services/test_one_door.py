@@ -11,7 +11,7 @@ import services
 ROOT = Path(services.__file__).parent
 DOOR = "shared/transaction.py"
 # migrate logs in as the administrator, before there is any tenant; it is a tool and serves nobody.
-MAY_CONNECT = {DOOR, "migrate.py"}
+MAY_CONNECT = {DOOR, "migrate/apply.py"}
 HTTP_CLIENTS = {"httpx", "requests", "urllib", "urllib3", "http", "aiohttp", "socket"}
 
 

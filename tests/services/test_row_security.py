@@ -11,7 +11,7 @@ import pytest
 from psycopg import errors as pg
 from psycopg import sql
 
-from services.migrate import OWNER
+from services.migrate.apply import OWNER
 from services.shared.context import Context
 from services.shared.errors import StartupError
 from services.shared.transaction import Database

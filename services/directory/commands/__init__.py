@@ -1,3 +1,5 @@
-"""What each command does inside its transaction. Locks are taken in one order, so that two commands can't wait for
-each other: tenant, user, organisation, pharmacy, membership, role grant.
+"""What each command does inside its transaction: decide on the state, change it, record the event.
+
+``state`` finds and locks what is decided on; the others are one file per aggregate. Locks are taken in one order, so
+that no two commands wait for each other: user, membership or role grant, organisation, pharmacy.
 """

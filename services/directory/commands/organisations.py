@@ -5,10 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from services.directory.call import Done
-from services.directory.commands.state import hold, lock
+from services.directory.commands.state import hold, lock, need_tenant
 from services.directory.events import ORGANISATION, ORGANISATION_REGISTERED, ORGANISATION_RENAMED
 from services.directory.fields import Command, Name, OrganisationKind
-from services.shared.errors import Conflict, NotFound
+from services.shared.errors import Conflict
 from services.shared.event import record
 from services.shared.transaction import TenantTransaction
 
@@ -50,11 +50,3 @@ def rename(transaction: TenantTransaction, id: UUID, expected_version: int, body
         (body.name, body.kana, body.name, transaction.tenant_id, id),
     )
     return Done.of(record(transaction, ORGANISATION_RENAMED, id, expected_version + 1))
-
-
-def need_tenant(transaction: TenantTransaction) -> int:
-    """The tenant's limit of pharmacies. Raises NotFound."""
-    row = transaction.row("SELECT pharmacy_limit FROM directory.tenants WHERE tenant_id = %s", (transaction.tenant_id,))
-    if row is None:
-        raise NotFound(f"there is no tenant {transaction.tenant_id}")
-    return int(row["pharmacy_limit"])

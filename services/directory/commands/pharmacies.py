@@ -8,8 +8,7 @@ from psycopg.types.json import Jsonb
 from pydantic import Field, model_validator
 
 from services.directory.call import Done
-from services.directory.commands.organisations import need_tenant
-from services.directory.commands.state import hold, lock
+from services.directory.commands.state import hold, lock, need_tenant
 from services.directory.events import ORGANISATION, PHARMACY, PHARMACY_REGISTERED, PHARMACY_TRANSFERRED
 from services.directory.fields import (
     Command,
@@ -61,7 +60,7 @@ def register(transaction: TenantTransaction, id: UUID, body: RegisterPharmacy) -
     transaction.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"directory/pharmacies/{transaction.tenant_id}",)
     )
-    limit = need_tenant(transaction)
+    limit = need_tenant(transaction)["pharmacy_limit"]
     hold(transaction, ORGANISATION, body.organisation_id)
     counted = transaction.row(
         "SELECT count(*) AS pharmacies FROM directory.pharmacies WHERE tenant_id = %s", (transaction.tenant_id,)

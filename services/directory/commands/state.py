@@ -22,14 +22,17 @@ def lock(transaction: TenantTransaction, aggregate: Aggregate, id: UUID, expecte
     return row
 
 
-def lock_latest(transaction: TenantTransaction, aggregate: Aggregate, id: UUID) -> DictRow:
-    """The same where the command follows from a decision on another aggregate. Raises NotFound."""
-    return _find(transaction, aggregate, id, "FOR UPDATE")
-
-
 def hold(transaction: TenantTransaction, aggregate: Aggregate, id: UUID) -> DictRow:
     """A row that the command refers to: it can't change until the end. Raises NotFound."""
     return _find(transaction, aggregate, id, "FOR SHARE")
+
+
+def need_tenant(transaction: TenantTransaction) -> DictRow:
+    """The tenant's row; it needs no lock, for it never ends. Raises NotFound."""
+    row = transaction.row("SELECT * FROM directory.tenants WHERE tenant_id = %s", (transaction.tenant_id,))
+    if row is None:
+        raise NotFound(f"there is no tenant {transaction.tenant_id}")
+    return row
 
 
 def _find(transaction: TenantTransaction, aggregate: Aggregate, id: UUID, strength: str) -> DictRow:

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from services.directory.call import Done
 from services.directory.commands import memberships, role_grants
-from services.directory.commands.organisations import need_tenant
-from services.directory.commands.state import lock
+from services.directory.commands.state import lock, need_tenant
 from services.directory.events import USER, USER_ACTIVATED, USER_INVITED, USER_RETIRED, USER_SUSPENDED
 from services.directory.fields import Command, Day, Email, Name
 from services.shared.errors import Conflict
