@@ -25,4 +25,17 @@ Written (one process per stream):
 
 Read (any process, many at once):
 
+    lake             the door: tables, rows, SQL and one row's life, as of any moment that the lake holds
+    moment           what people type for a moment: an LSN, a time, a day, now
+    timeline         how far the lake holds, and which LSN a time means
+    as_of            a moment becomes an LSN, the cut to start from, and the verdict
+    opening          a Delta table at one version, or why not
+    table_as_of      a version of `current`, and the changelog after it folded over
+    query            which tables a query names; whatever doesn't only read them is refused
+    sql              those tables as views that scan lazily
+    duck             a DuckDB that reads this lake and nothing else
+    answer           rows, and the point and verdict that they stand for
+    json_values      every value as JSON without loss
+    trace            a row's changes by key, who made them and why
+    life             those changes put together: values before and after, keys followed
 """

@@ -5,6 +5,7 @@
     written_at    timestamp   UTC; our clock
     versions      map<string, long>   "schema.table" -> version of its `current` table at this cut
     gaps          list<struct<table string, from_lsn long, to_lsn long, reason string>>   told with this row
+    gap_count     long        how many; its bounds let readers skip the files of the many cuts that tell none
 
 Rows are appended in the order of ``cut_lsn``. A gap that becomes known between two cuts is told at once: then a row
 repeats the last cut, and the gaps of all rows count. A gap told again with the same table and ``from_lsn`` replaces
@@ -41,14 +42,16 @@ CUTS_SCHEMA = pa.schema(
         pa.field("written_at", TIMESTAMP),
         pa.field("versions", pa.map_(pa.string(), pa.int64())),
         pa.field("gaps", pa.list_(_GAP)),
+        pa.field("gap_count", pa.int64()),
     ]
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """An interval of commit LSNs, both ends included, that the lake can't vouch for.
+    """Commits after ``from_lsn``, up to and including ``to_lsn``, that the lake may lack.
 
+    As of ``from_lsn`` and before, and from ``to_lsn`` on (where a copy has said every row anew), answers are whole.
     ``table`` None means every table; ``to_lsn`` None means that it is still open.
     """
 
@@ -86,6 +89,7 @@ def cuts_to_arrow(cuts: Iterable[Cut]) -> pa.Table:
                 }
                 for gap in cut.gaps
             ],
+            "gap_count": len(cut.gaps),
         }
         for cut in cuts
     ]

@@ -5,7 +5,7 @@ Any number of processes may read while capture writes: every answer is pinned to
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, tzinfo
 
 import polars as pl
@@ -80,11 +80,11 @@ class Lake:
         rows = self._engine.answer(query, named, tables, as_of.lsn)
         return Answer(rows, as_of.of({one.name for one in named if one.name}))
 
-    def trace(self, table: TableName, key: str) -> list[Change]:
+    def trace(self, table: TableName, key: str | Sequence[str]) -> list[Change]:
         """Every change of one row, oldest first; empty where no row ever had that key.
 
-        ``key`` is the value as text, or for a key of several columns a JSON array or object. Covers all that is
-        durable. Raises: LakeEmpty, UnknownTable, UnknownKey.
+        ``key`` is the value as text; for a key of several columns one text each, or all as a JSON array or object.
+        Covers all that is durable. Raises: LakeEmpty, UnknownTable, UnknownKey.
         """
         self._check(table)
         return trace(self.root, self._engine, table, key, self.at("now").lsn)

@@ -73,7 +73,7 @@ class Change:
 
 
 def changes_of(key: Key, key_columns: Sequence[str], columns: Sequence[str], rows_of: RowsOf) -> list[Change]:
-    """The changes of all rows that ever had this key: life after life, each from its beginning under whatever key.
+    """The changes of all rows that ever had this key, oldest first, each row from its beginning under whatever key.
 
     A row that went on under another key ends here with the change that took it there. Nobody is named yet.
     """
@@ -86,7 +86,7 @@ def changes_of(key: Key, key_columns: Sequence[str], columns: Sequence[str], row
         last = len(life.keys) - life.keys[::-1].index(key)  # and the change that took it away, if one did
         for row, before, values in life.steps[: last + 1]:
             changes.append(_change(number, row, before, values))
-    return changes
+    return sorted(changes, key=lambda change: (change.lsn, change.ordinal, change.life))
 
 
 def _with_earlier_keys(key: Key, told: _Telling, rows_of: RowsOf) -> list[Row]:

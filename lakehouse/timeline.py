@@ -163,7 +163,7 @@ def _held(newest_cut: Event, transactions: Events | None, markers: dict[str, int
 def _gaps(cuts: Events) -> tuple[Gap, ...]:
     """What the lake can't vouch for, oldest first; a gap told again replaces what was told before."""
     with reading("cuts"):
-        told = cuts.rows().filter(pl.col("gaps").list.len() > 0).collect()
+        told = cuts.rows().filter(pl.col("gap_count") > 0).collect()
     rows = sorted(cuts_from_arrow(told.to_arrow()), key=lambda cut: (cut.cut_lsn, cut.written_at))
     newest = {(gap.table, gap.from_lsn): gap for cut in rows for gap in cut.gaps}
     return tuple(sorted(newest.values(), key=lambda gap: gap.from_lsn))

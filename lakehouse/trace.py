@@ -23,7 +23,7 @@ from lakehouse.sql import Engine, running, scan
 _WHO = "actor, actor_type, reason, request_id, correlation_id"  # in the order of `Who`
 
 
-def trace(root: LakeRoot, engine: Engine, name: TableName, key: str, to: Lsn) -> list[Change]:
+def trace(root: LakeRoot, engine: Engine, name: TableName, key: str | Sequence[str], to: Lsn) -> list[Change]:
     """Every change up to ``to`` of the rows that ever had ``key``; see `lakehouse.life`.
 
     Raises: UnknownTable, UnknownKey, HistoryIncomplete.
@@ -41,26 +41,31 @@ def trace(root: LakeRoot, engine: Engine, name: TableName, key: str, to: Lsn) ->
     return [change if change.op == "copy" else replace(change, who=who.get(change.lsn, Who())) for change in changes]
 
 
-def read_key(text: str, columns: Sequence[str], table: str) -> tuple[str, ...]:
-    """A key's values as text, in the order of ``columns``. Raises: UnknownKey."""
+def read_key(given: str | Sequence[str], columns: Sequence[str], table: str) -> tuple[str, ...]:
+    """A key's values as text, in the order of ``columns``. Raises: UnknownKey.
+
+    ``given`` is one text per column, or, as a single text, the value itself or a JSON array or object of the values.
+    """
     if not columns:
         raise UnknownKey(
             "the table has no key, so its rows can't be told apart",
             subject=table,
             fix=f"rireki sql 'FROM changelog.\"{table}\" WHERE …'",
         )
-    if len(columns) == 1:
-        return (text,)
-    shape = f"its key is ({', '.join(columns)}): write a JSON array of {len(columns)} values, or an object"
+    texts = (given,) if isinstance(given, str) else tuple(given)
+    if len(texts) == len(columns):
+        return texts
+    subject = f"{table} {' '.join(texts)}"
+    shape = f"its key is ({', '.join(columns)}): write one value for each, or all of them as a JSON array or object"
     try:
-        given = json.loads(text)
+        values = json.loads(texts[0]) if len(texts) == 1 else None
     except ValueError as error:
-        raise UnknownKey(shape, subject=f"{table} {text}") from error
-    if isinstance(given, dict) and given.keys() == set(columns):
-        given = [given[name] for name in columns]
-    if not isinstance(given, list) or len(given) != len(columns) or any(value is None for value in given):
-        raise UnknownKey(shape, subject=f"{table} {text}")
-    return tuple(value if isinstance(value, str) else json.dumps(value) for value in given)
+        raise UnknownKey(shape, subject=subject) from error
+    if isinstance(values, dict) and values.keys() == set(columns):
+        values = [values[name] for name in columns]
+    if not isinstance(values, list) or len(values) != len(columns) or any(value is None for value in values):
+        raise UnknownKey(shape, subject=subject)
+    return tuple(value if isinstance(value, str) else json.dumps(value) for value in values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,44 @@
+"""A small lake to read: three users in the first cut, and a source that goes on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cdc.lsn import Lsn
+from lakehouse.cuts import Cut
+from lakehouse.lake import Lake
+from lakehouse.root import LakeRoot
+from lakehouse.writer import LakeWriter
+from tests.lakehouse.source import USERS, Change, Source
+
+
+class LiveLake:
+    """What capture does, step by step."""
+
+    def __init__(self, root: LakeRoot) -> None:
+        self.root = root
+        self.source = Source()
+        self.writer = LakeWriter.open(root, self.source.stream)
+        rows = [{"id": number, "name": f"n{number}", "bio": f"b{number}"} for number in range(3)]
+        self.writer.append_copy(self.source.copy(USERS, rows))
+        self.first_cut = self.cut()
+
+    def commit(self, *changes: Change, at: datetime | None = None, actor: str | None = None) -> Lsn:
+        """One transaction at the source, durable in the lake."""
+        lsn = self.source.commit(*changes, at=at, actor=actor)
+        self.append()
+        return lsn
+
+    def append(self) -> None:
+        """Make durable what the source has committed; an idle advance if there is nothing."""
+        self.writer.append(self.source.batch())
+
+    def cut(self) -> Cut:
+        batch = self.source.batch()
+        self.writer.append(batch)
+        cut = self.writer.advance(batch.end_lsn.before(), batch.source_time)
+        assert cut is not None
+        return cut
+
+    def read(self) -> Lake:
+        return Lake.open(self.root)
