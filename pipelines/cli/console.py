@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from cyclopts import Parameter
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +26,6 @@ from cdc.errors import RirekiError
 from cdc.lsn import Lsn
 
 DONE, ATTENTION, FAILED, INTERRUPTED = 0, 1, 2, 130
-_WIDEST = 100_000
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -97,15 +97,27 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """Print rows; values are shown literally, never read as markup."""
-    grid = Table(title=title, title_justify="left", header_style="bold", box=None)
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows. Values are shown literally, never read as markup, and never cut short: a terminal wraps them."""
+    if not out.is_terminal:
+        _aligned(columns, rows)
+        return
+    grid = Table(header_style="bold", box=None)
     for column in columns:
-        grid.add_column(Text(column), overflow="fold")  # a value is never cut short
+        grid.add_column(Text(column), overflow="fold")
     for row in rows:
         grid.add_row(*[cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row])
-    # A file or a pipe has no width: one row, one line.
-    out.print(grid, width=None if out.is_terminal else _WIDEST)
+    out.print(grid)
+
+
+def _aligned(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """For a file or a pipe, which has no width: one row, one line; Rich would take minutes for 100,000 of them."""
+    lines = [list(columns), *([str(c) if isinstance(c, Text) else shown(c) for c in row] for row in rows)]
+    lines = [[cell.replace("\n", "\\n") for cell in line] for line in lines]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
 
 def say(text: str, *, style: str = "") -> None:
