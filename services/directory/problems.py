@@ -18,6 +18,27 @@ from starlette.exceptions import HTTPException
 
 from services.shared.errors import InvalidRequest, ServiceError, Unavailable
 
+DOCUMENTED: dict[str, Any] = {
+    "description": "Refused: what happened, and the fix",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail", "fix", "request_id"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "fix": {"type": "string"},
+                    "request_id": {"type": "string"},
+                    "errors": {"type": "array", "items": {"type": "object"}},
+                },
+            }
+        }
+    },
+}
+
 _log = logging.getLogger("services.directory")
 
 

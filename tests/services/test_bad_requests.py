@@ -46,8 +46,11 @@ def test_without_the_token_nothing_is_told(authorization: str | None, path: str,
 def test_health_and_documentation_are_open_and_tell_of_no_tenant(api: Api) -> None:
     with httpx.Client(base_url=api.http.base_url) as stranger:
         assert stranger.get("/healthz").json() == {"database": True}
-        assert stranger.get("/openapi.json").status_code == 200
+        described = stranger.get("/openapi.json").json()
         assert stranger.get("/docs").status_code == 200
+        problem = stranger.get("/v1/tenant").json()
+    refusal = described["paths"]["/v1/users"]["post"]["responses"]["default"]["content"]
+    assert set(refusal["application/problem+json"]["schema"]["required"]) == set(problem)
 
 
 @pytest.mark.parametrize(
