@@ -1,4 +1,4 @@
-"""What can be wrong before anything has run: the configuration and the command line.
+"""What can be wrong around a stream: the configuration, the command line, what was asked for.
 
 RirekiError (cdc.errors)
 └── ConfigError
@@ -8,7 +8,9 @@ RirekiError (cdc.errors)
     ├── ConfigExists        init won't write over it
     ├── NothingToPublish    a --tables pattern that matches nothing
     ├── CommandInvalid      an option or argument that isn't there
-    └── DemoFailed          the demo saw something that it must never see
+    ├── RowsDiffer          source and lake don't hold the same
+    ├── DemoFailed          the demo saw something that it must never see
+    └── CopyNotSeen         a resync that was asked for and didn't happen
 """
 
 from __future__ import annotations
@@ -43,8 +45,16 @@ class CommandInvalid(ConfigError):
     default_fix = "rireki --help"
 
 
+class RowsDiffer(ConfigError):
+    default_fix = "rireki resync {subject} --reason 'rows differ', then: rireki reconcile {subject}"
+
+
 class DemoFailed(ConfigError):
     default_fix = "read {subject}, then: rireki demo"
+
+
+class CopyNotSeen(ConfigError):
+    default_fix = "rireki status: is capture running? otherwise: rireki drain"
 
 
 @dataclass(frozen=True, slots=True)

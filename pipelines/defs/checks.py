@@ -1,60 +1,65 @@
-"""Checks on the graph: is the stream healthy, do the tables match their source."""
+"""Checks on the graph, for whoever wants to know now. The sensor ``heartbeat`` reports the cheap ones by itself."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: Dagster reads the type of a check's `context` as it stands.
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from cdc.relation import TableName
-from pipelines.alerts import Reading, readings
+from pipelines.asset_keys import STREAM, asset_key
 from pipelines.config import load
-from pipelines.defs.assets import STREAM, key
+from pipelines.dagster_errors import as_failure
+from pipelines.lag import look
 from pipelines.reconcile import reconcile
-from pipelines.status import status_of
-
-_RULES = {"lag": "lag_within_slo", "slot-inactive": "slot_held", "slot-wal": "slot_healthy", "source": "source_answers"}
-
-
-@dg.multi_asset_check(
-    name="stream_health", specs=[dg.AssetCheckSpec(name, asset=STREAM) for name in (*_RULES.values(), "no_gap")]
-)
-def stream_health() -> Iterator[dg.AssetCheckResult]:
-    """What the alerts judge, on demand."""
-    status = status_of(load())
-    found: dict[str, Reading] = {reading.rule: reading for reading in readings(status)}
-    for rule, name in _RULES.items():
-        reading = found.get(rule)
-        yield dg.AssetCheckResult(
-            check_name=name,
-            asset_key=STREAM,
-            passed=reading is not None and not reading.breached,
-            metadata={"says": reading.text if reading is not None and reading.breached else "as it should be"}
-            if reading is not None
-            else {"says": "can't be measured: the lake holds no cut, or the source doesn't answer"},
-        )
-    yield dg.AssetCheckResult(
-        check_name="no_gap", asset_key=STREAM, passed=status.lake is not None and status.lake.last.complete
-    )
+from pipelines.row_checks import row_outcome
+from pipelines.stream_checks import GAP, LAG, ROWS, SLOT, outcomes
 
 
-def values_match_source(tables: Collection[TableName]) -> dg.AssetChecksDefinition:
-    """Every row of every table, by value, at one LSN."""
+def stream_health(tables: Sequence[TableName]) -> dg.AssetChecksDefinition:
+    """What the sensors see, on demand; there before any table is."""
 
     @dg.multi_asset_check(
-        name="reconciliation",
-        specs=[dg.AssetCheckSpec("values_match_source", asset=key("current", table)) for table in tables],
+        name="stream_health",
+        specs=[
+            dg.AssetCheckSpec(
+                LAG, asset=STREAM, description="Readers see what was committed `alerts.lag_seconds` ago."
+            ),
+            dg.AssetCheckSpec(SLOT, asset=STREAM, description="The slot is followed, and PostgreSQL keeps its WAL."),
+            *(
+                dg.AssetCheckSpec(GAP, asset=asset_key("current", name), description="The lake vouches for all of it.")
+                for name in tables
+            ),
+        ],
+        can_subset=True,
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        with as_failure():
+            found = {outcome.key: outcome for outcome in outcomes(look(load()))}
+        for key in context.selected_asset_check_keys:
+            if key in found:
+                yield found[key].result()
+
+    return check
+
+
+def rows_by_value(tables: Sequence[TableName]) -> dg.AssetChecksDefinition:
+    """Reads every row of the tables selected, on both sides."""
+    names = {dg.AssetCheckKey(asset_key("current", name), ROWS): name for name in tables}
+
+    @dg.multi_asset_check(
+        name="rows_by_value",
+        specs=[
+            dg.AssetCheckSpec(key.name, asset=key.asset_key, description="Every value, as of one LSN.") for key in names
+        ],
+        can_subset=True,
         pool="source_read",
     )
-    def reconciliation() -> Iterator[dg.AssetCheckResult]:
-        found = reconcile(load())
-        for table, difference in found.tables.items():
-            if table in tables:
-                yield dg.AssetCheckResult(
-                    check_name="values_match_source",
-                    asset_key=key("current", table),
-                    passed=difference.mismatches == 0,
-                    metadata={"rows": difference.source_rows, "mismatches": difference.mismatches},
-                )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        wanted = [names[key] for key in context.selected_asset_check_keys]
+        with as_failure():
+            found = reconcile(load(), wanted, lambda name: context.log.info(f"comparing {name}"))
+        for name, difference in found.tables.items():
+            yield row_outcome(name, difference, found.at_lsn).result()
 
-    return reconciliation
+    return check
