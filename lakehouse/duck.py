@@ -9,12 +9,14 @@ and here DuckDB itself may open files of the lake only, and can't be told otherw
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import os
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import boto3
 import duckdb
 
 from lakehouse.errors import EngineMissing
@@ -37,7 +39,7 @@ def connect(root: LakeRoot) -> duckdb.DuckDBPyConnection:
     _load(connection, "delta")
     if not root.is_local:
         _load(connection, "httpfs")
-        _remember_secret(connection, root)
+        remember_secret(connection, root)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET allowed_directories = [{literal(root.url + '/')}]")
     connection.execute("SET enable_external_access = false")
@@ -80,21 +82,37 @@ def _wheel_file(extension: str) -> str:
     return str(package / "extensions" / f"v{duckdb.__version__}" / f"{extension}.duckdb_extension")
 
 
-def _remember_secret(connection: duckdb.DuckDBPyConnection, root: LakeRoot) -> None:
-    """Tell DuckDB the same object store, in its own words. Without keys it asks AWS's usual chain."""
+def remember_secret(connection: duckdb.DuckDBPyConnection, root: LakeRoot) -> None:
+    """Tell DuckDB the same object store, in its own words.
+
+    Where the lake states no keys, AWS's usual chain is asked (environment, profile, role), as delta-rs does itself;
+    what it gives may expire, so this may be called again at any time.
+    """
     options = {key.upper(): value for key, value in root.options.items()}
-    endpoint = options.get("AWS_ENDPOINT_URL") or options.get("AWS_ENDPOINT")
     settings = {
         "KEY_ID": options.get("AWS_ACCESS_KEY_ID"),
         "SECRET": options.get("AWS_SECRET_ACCESS_KEY"),
         "SESSION_TOKEN": options.get("AWS_SESSION_TOKEN"),
         "REGION": options.get("AWS_REGION") or options.get("AWS_DEFAULT_REGION"),
     }
-    if endpoint:
+    if not settings["KEY_ID"] and (found := _session().get_credentials()) is not None:
+        keys = found.get_frozen_credentials()
+        settings |= {"KEY_ID": keys.access_key, "SECRET": keys.secret_key, "SESSION_TOKEN": keys.token}
+    if not settings["REGION"]:
+        settings["REGION"] = _session().region_name
+    if endpoint := options.get("AWS_ENDPOINT_URL") or options.get("AWS_ENDPOINT"):
         parts = urlsplit(endpoint if "//" in endpoint else f"https://{endpoint}")
-        settings["ENDPOINT"] = parts.netloc + parts.path.rstrip("/")
         virtual = options.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "false").lower() == "true"
-        settings["URL_STYLE"] = "vhost" if virtual else "path"
-        settings["USE_SSL"] = "true" if parts.scheme == "https" else "false"
-    stated = ", ".join(f"{name} {literal(value)}" for name, value in settings.items() if value)
-    connection.execute(f"CREATE SECRET lake (TYPE s3{', ' if stated else ''}{stated}, SCOPE {literal(root.url)})")
+        settings |= {
+            "ENDPOINT": parts.netloc + parts.path.rstrip("/"),
+            "URL_STYLE": "vhost" if virtual else "path",
+            "USE_SSL": "true" if parts.scheme == "https" else "false",
+        }
+    stated = "".join(f", {name} {literal(value)}" for name, value in settings.items() if value)
+    connection.execute(f"CREATE OR REPLACE SECRET lake (TYPE s3{stated}, SCOPE {literal(root.url)})")
+
+
+@functools.cache
+def _session() -> boto3.Session:
+    """Kept, because it renews what expires."""
+    return boto3.Session()

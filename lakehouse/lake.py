@@ -62,7 +62,8 @@ class Lake:
     def rows(self, table: TableName, as_of: AsOf) -> pl.LazyFrame:
         """One table's rows there: source columns, then ``_valid_from_lsn`` and ``_valid_from``. No order.
 
-        Raises: UnknownTable; HistoryIncomplete when the table came later, or its files are gone.
+        Raises: UnknownTable; HistoryIncomplete when the table came later, or the version is gone. The frame is lazy:
+        a data file that is gone is found out when it is collected, in Polars' words.
         """
         self._check(table)
         return table_as_of(self.root, table, as_of).rows()

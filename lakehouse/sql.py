@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from cdc.lsn import Lsn
 from cdc.relation import TableName
-from lakehouse.duck import connect, identifier, literal
+from lakehouse.duck import connect, identifier, literal, remember_secret
 from lakehouse.errors import HistoryIncomplete, LakeUnreachable, QueryRefused, UnknownTable
 from lakehouse.opening import open_table
 from lakehouse.query import TableReference, referenced_tables
@@ -111,6 +111,8 @@ class Engine:
         with self._lock:
             if self._connection is None:
                 self._connection = connect(self.root)
+            elif not self.root.is_local:
+                remember_secret(self._connection, self.root)
             cursor = self._connection.cursor()
             catalog = f"query_{next(self._numbers)}"
         cursor.execute(f"ATTACH ':memory:' AS {catalog}; USE {catalog}")

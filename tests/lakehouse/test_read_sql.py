@@ -145,6 +145,20 @@ def test_the_engine_opens_nothing_outside_the_lake(lake_root: LakeRoot, tmp_path
     assert engine.execute(count).fetchone() == (3,)
 
 
+def test_the_engine_needs_nothing_from_home_and_leaves_nothing_there(
+    local_root: LakeRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    LiveLake(local_root)
+    monkeypatch.setenv("HOME", str(home))
+
+    count = f"SELECT count(*) FROM delta_scan({literal(local_root.uri('current', USERS.name))})"
+
+    assert connect(local_root).execute(count).fetchone() == (3,)
+    assert list(home.iterdir()) == []
+
+
 def test_python_variables_are_not_tables(local_root: LakeRoot) -> None:
     secrets = pa.table({"a": [1]})
     assert secrets.num_rows
@@ -214,6 +228,20 @@ def test_a_lake_of_a_newer_format_is_refused_by_name(local_root: LakeRoot, path:
 
     with pytest.raises(LakeFromNewerVersion):
         live.read().sql("FROM public.users")
+
+
+def test_keys_that_only_the_environment_states_open_the_lake(
+    s3_root: LakeRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"}
+    for name in stated:
+        monkeypatch.setenv(name, s3_root.options[name])
+    root = LakeRoot(s3_root.url, {name: value for name, value in s3_root.options.items() if name not in stated})
+    lake = LiveLake(root).read()
+
+    counts = [lake.sql("SELECT count(*) AS n FROM public.users").arrow["n"][0].as_py() for _ in range(2)]
+
+    assert counts == [3, 3]
 
 
 def test_a_store_that_does_not_answer_is_said() -> None:
@@ -295,7 +323,7 @@ def test_values_survive_reading_at_a_cut_and_from_the_tail_alike(lake_root: Lake
     assert printed == from_tail.to_json()["rows"]
     assert printed == [
         [1, "infinity", "infinity", "NaN", None, "\\x", [], True],
-        [2, "-infinity", "-infinity", "-infinity", None, "\\x00", [None, ""], None],
+        [2, "-infinity", "-infinity", "-infinity", None, "\\x00", [None, ""], False],
         [3, "1970-01-01T00:00:00.000000Z", "1970-01-01", -0.0, "1" + "0" * 28 + ".000000000", None, ["日本"], None],
         [4, None, None, None, None, None, None, None],
     ]
