@@ -68,11 +68,13 @@ class DeltaLog:
             raise RuntimeError(f"{self.subject}: a commit's outcome is unknown, settle() comes first")
         identity = str(uuid.uuid4())
         now = {"timestamp": now_ms(), "engineInfo": ENGINE, "txnId": identity, "isBlindAppend": blind_append}
-        lines = [{"commitInfo": now | dict(info)}, *actions]
-        body = "\n".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in lines).encode()
         self._tried.add(identity)
         while identity in self._tried:
             version = self.state.version + 1
+            if version and self._many_streams:  # another stream may have made the table meanwhile
+                actions = [action for action in actions if not action.keys() & {"protocol", "metaData"}]
+            lines = [{"commitInfo": now | dict(info)}, *actions]
+            body = "\n".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in lines).encode()
             if self.store.put_if_absent(self._commit_path(version), body):
                 self.state.apply(version, actions, self.subject)
                 self._tried.clear()
@@ -131,7 +133,8 @@ class DeltaLog:
         actions = parse_commit(body, f"{version:020}.json", self.subject)
         written_by = next((action["commitInfo"].get("txnId") for action in actions if "commitInfo" in action), None)
         if written_by not in self._tried:
-            appends_only = all(action.keys() <= {"commitInfo", "add", "txn"} for action in actions)
+            harmless = {"commitInfo", "add", "txn"} | ({"protocol", "metaData"} if version == 0 else set())
+            appends_only = all(action.keys() <= harmless for action in actions)
             if not (self._many_streams and appends_only):
                 raise TwoWriters(f"version {version} was written by somebody else", subject=self.subject)
         if version != self.state.version + 1:

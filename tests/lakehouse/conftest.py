@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ _buckets = itertools.count()
 @pytest.fixture(scope="session")
 def s3_options() -> Iterator[dict[str, str]]:
     """A real S3 endpoint; options in delta-rs's spelling."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else every request fills a failing test's report
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
