@@ -67,7 +67,8 @@ def _is_copied(lake: Lake, table: TableName, after: Lsn) -> bool:
     quoted = str(table).replace('"', '""')
     try:
         # A copy begins with a truncate whose ordinal is -1.
-        answer = lake.sql(f'SELECT max(_commit_lsn) AS lsn FROM changelog."{quoted}" WHERE _ordinal = -1')
+        query = f'SELECT max(_commit_lsn) AS lsn FROM changelog."{quoted}" WHERE _ordinal = -1'  # noqa: S608 (quoted)
+        answer = lake.sql(query)
     except LakeError:
         return False
     copied_at = answer.arrow["lsn"][0].as_py()

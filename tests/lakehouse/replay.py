@@ -30,8 +30,9 @@ def replay(rows: pa.Table, key: Sequence[str], columns: Sequence[str], table: It
         if change["_op"] in ("update", "delete"):
             old = change["_key"] or values
             wanted = bits([old[name] for name in compared])
-            before = next(row for row in held if bits([row.values[name] for name in compared]) == wanted)
-            held.remove(before)
+            # By its place: list.remove compares by value, and takes -0.0 for 0.0.
+            place = next(i for i, row in enumerate(held) if bits([row.values[name] for name in compared]) == wanted)
+            before = held.pop(place)
         if change["_op"] != "delete":
             for name in change["_unchanged"] or ():
                 assert before is not None
