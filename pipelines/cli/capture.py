@@ -6,6 +6,8 @@ import signal
 import threading
 from types import FrameType
 
+import cdc.warm_up
+import lakehouse.key_hash
 from pipelines.capture import Capture
 from pipelines.cli.console import COMMON, DONE, Common, emit, say
 from pipelines.config import load
@@ -31,6 +33,9 @@ def capture(*, common: Common = COMMON) -> int:
         else:
             say(as_sentence(event))
 
+    # Before the slot is opened: compiling inside the stream would be lag.
+    cdc.warm_up.warm_up()
+    lakehouse.key_hash.warm_up()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
     Capture(config, on_progress=tell).run(stop)
