@@ -36,6 +36,12 @@ def hash_rows(columns: Sequence[pa.Array | pa.ChunkedArray], rows: int) -> Hashe
     return hashes
 
 
+def warm_up() -> None:
+    """Compile the kernels for every kind of key, or load them from Numba's cache: seconds, or milliseconds."""
+    kinds = (pa.int64(), pa.string(), pa.decimal128(10, 0), pa.float64(), pa.date32(), pa.list_(pa.string()))
+    hash_rows([pa.nulls(1, kind) for kind in kinds], 1)
+
+
 def _absorb(state: npt.NDArray[np.uint64], column: Any) -> None:
     if isinstance(column, pa.ChunkedArray):  # combine_chunks of no chunks at all
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -1,4 +1,4 @@
-"""The first change of a fresh installation waits for nothing: all that it needs is compiled before the slot is opened."""
+"""The first change of a fresh installation waits for no compiler: that is done before the slot is opened."""
 
 from __future__ import annotations
 
