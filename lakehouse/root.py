@@ -1,8 +1,8 @@
 """Where a lake lives, and whether a lake can live there.
 
-    <root>/changelog/<schema>/<table>   <root>/transactions
-    <root>/current/<schema>/<table>     <root>/cuts
-    <root>/history/<schema>/<table>     each of them one plain Delta table
+<root>/changelog/<schema>/<table>   <root>/transactions
+<root>/current/<schema>/<table>     <root>/cuts
+<root>/history/<schema>/<table>     each of them one plain Delta table
 """
 
 from __future__ import annotations
