@@ -2,183 +2,27 @@
 
 Values come from the file and are overridden by the environment: ``RIREKI_SECTION__NAME``, e.g. ``RIREKI_SOURCE__DSN``.
 Secrets stay out of it: the password comes from ``RIREKI_SOURCE__PASSWORD``, from the file that ``source.password_file``
-names, or from where libpq looks (``PGPASSWORD``, ``~/.pgpass``); the lake's keys come from ``AWS_*``.
-
-Each field's description gives the reason for its default; ``rireki init`` writes them into the file as comments.
-"""
+names, or from where libpq looks (``PGPASSWORD``, ``~/.pgpass``); the lake's keys come from ``AWS_*``."""
 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lakehouse.root import LakeRoot
 from pipelines.errors import ConfigInvalid, ConfigMissing, ConfigUnreadable, Problem
+from pipelines.sections import SECTIONS, Alerts, Capture, Lake, Source, Stream
 
 DEFAULT_FILE = Path("rireki.toml")
 EMBEDDED_FILE = Path(".rireki/rireki.toml")  # written by `rireki up`
 CONNECT_TIMEOUT_SECONDS = 5
-
-_SLOT_NAME = re.compile(r"\A[a-z0-9_]{1,63}\Z")
-_STRICT = ConfigDict(frozen=True, extra="forbid")
-
-
-def _conninfo(dsn: SecretStr) -> SecretStr:
-    try:
-        conninfo_to_dict(dsn.get_secret_value())
-    except ProgrammingError:
-        # libpq's own message repeats what it was given, and that may hold a password.
-        raise ValueError("must look like postgresql://user@host/dbname or 'host=… user=… dbname=…'") from None
-    return dsn
-
-
-def _slot_name(name: str) -> str:
-    if not _SLOT_NAME.match(name):
-        raise ValueError(f"must be 1 to 63 of a-z, 0-9 and _ (PostgreSQL's rule for slots), got {name!r}")
-    return name
-
-
-def _identifier(name: str) -> str:
-    if not name or len(name.encode()) > 63:
-        raise ValueError(f"must be 1 to 63 bytes long, got {name!r}")
-    return name
-
-
-def _lake_url(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme not in ("s3", "file"):
-        raise ValueError(f"must be s3://bucket/prefix, file:///folder or a folder, got {url!r}")
-    if not url or (scheme == "s3" and not rest.split("/")[0]):
-        raise ValueError(f"must name a bucket or a folder, got {url!r}")
-    return url
-
-
-class Source(BaseModel):
-    """The PostgreSQL that is read."""
-
-    model_config = _STRICT
-
-    dsn: Annotated[SecretStr, AfterValidator(_conninfo)] = Field(
-        description="Where the database is. Any libpq spelling; hidden in logs, for it may hold a password."
-    )
-    password_file: Path | None = Field(
-        default=None,
-        description="A file that holds the password and nothing else, relative to this one. "
-        "Or set RIREKI_SOURCE__PASSWORD, PGPASSWORD or ~/.pgpass.",
-    )
-    password: SecretStr | None = Field(default=None, exclude=True)
-
-
-class Stream(BaseModel):
-    """One slot, one publication, their tables. Several streams may feed one lake."""
-
-    model_config = _STRICT
-
-    name: Annotated[str, AfterValidator(_slot_name)] = Field(
-        default="rireki", description="Names the stream's marks in the lake; keep it for the lake's lifetime."
-    )
-    publication: Annotated[str, AfterValidator(_identifier)] | None = Field(
-        default=None, description="What is read. Yours to alter in SQL at any time. The stream's name unless set."
-    )
-    slot: Annotated[str, AfterValidator(_slot_name)] | None = Field(
-        default=None, description="Where the server remembers how far we are. The stream's name unless set."
-    )
-
-    @property
-    def publication_name(self) -> str:
-        return self.publication or self.name
-
-    @property
-    def slot_name(self) -> str:
-        return self.slot or self.name
-
-
-class Lake(BaseModel):
-    """Where the Delta tables are."""
-
-    model_config = _STRICT
-
-    url: Annotated[str, AfterValidator(_lake_url)] = Field(
-        description="s3://bucket/prefix, file:///folder, or a folder relative to this file."
-    )
-    endpoint: str | None = Field(
-        default=None, description="For a store that speaks S3 elsewhere than AWS, e.g. http://127.0.0.1:9000."
-    )
-    region: str = Field(default="us-east-1", description="S3's own default; stores other than AWS ignore it.")
-
-
-class Capture(BaseModel):
-    """How eagerly changes travel. A batch is closed by whichever bound it meets first."""
-
-    model_config = _STRICT
-
-    max_batch_rows: int = Field(
-        default=100_000, gt=0, description="A batch of that many rows commits in about a second; larger gains nothing."
-    )
-    max_batch_bytes: int = Field(
-        default=64 * 1024 * 1024, gt=0, description="Bounds memory: a few batches of 64 MiB are in flight at once."
-    )
-    max_fill_ms: int = Field(
-        default=500,
-        ge=0,
-        le=600_000,
-        description="How long a change may wait for company. Shorter means fresher answers and more Delta commits.",
-    )
-    idle_cut_seconds: float = Field(
-        default=10,
-        gt=0,
-        le=3600,
-        description="How often a quiet source's silence is recorded, so that 'as of now' keeps meaning something.",
-    )
-    heartbeat_seconds: float = Field(
-        default=30,
-        ge=0,
-        description="How often a message is sent through the source, so that a busy neighbour database can't make "
-        "the slot keep its WAL. 0 turns it off (e.g. for a read-only role).",
-    )
-    status_interval_seconds: float = Field(
-        default=10, gt=0, le=30, description="A sixth of PostgreSQL's wal_sender_timeout, so that five may be lost."
-    )
-
-
-class Alerts(BaseModel):
-    """Who is told when the lake falls behind."""
-
-    model_config = _STRICT
-
-    urls: tuple[SecretStr, ...] = Field(
-        default=(), description="Where alerts go, in Apprise's spelling (json://host/path, slack://…, mailto://…)."
-    )
-    lag_seconds: float = Field(
-        default=60, gt=0, description="Readers are promised a minute from commit to queryable; later than that alerts."
-    )
-
-
-SECTIONS: Mapping[str, type[BaseModel]] = {
-    "source": Source,
-    "stream": Stream,
-    "lake": Lake,
-    "capture": Capture,
-    "alerts": Alerts,
-}
 
 
 class Config(BaseSettings):

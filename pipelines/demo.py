@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cdc.lsn import Lsn
@@ -247,8 +246,3 @@ def _changelog_rows(lake: Lake) -> int:
     )
     ((total,),) = _rows(lake, f"SELECT sum(n)::BIGINT FROM ({counts})")  # noqa: S608
     return int(str(total))
-
-
-def state_folder() -> Path:
-    """Its own, beside the one of ``rireki up``: the demo wipes it at each start."""
-    return Path(".rireki") / "demo"

@@ -12,26 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import LiteralString
 
-from cdc.catalogue import Catalogue
-from cdc.errors import (
-    PrivilegeMissing,
-    PublicationMissing,
-    RirekiError,
-    ServerTooOld,
-    SlotLost,
-    SlotsExhausted,
-    SourceError,
-    TypeNotSupported,
-    WalLevelNotLogical,
-)
-from cdc.publication import TableStanding, publication_exists, table_standings
-from cdc.relation import ReplicaIdentity
-from cdc.source import Connection, address, connect, rows
+from cdc.errors import RirekiError
+from cdc.publication import table_standings
+from cdc.source import Connection, address, connect
+from pipelines import source_checks as source
 from pipelines.config import Config, load
-
-OLDEST_SERVER = 140_000
+from pipelines.source_checks import Finding
 
 
 class State(StrEnum):
@@ -50,14 +37,6 @@ class Check:
     what: str
     fix: str = ""
     error: RirekiError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check that didn't raise found. A ``warning`` is what to do about it."""
-
-    what: str
-    warning: str = ""
 
 
 def examine(file: Path | None = None) -> list[Check]:
@@ -107,172 +86,26 @@ def server_checks(config: Config) -> Iterator[Check]:
         return
     with connection:
         yield Check("source", State.OK, address(config.conninfo()))
-        yield _ask("server version", lambda: _server_version(connection))
-        yield _ask("wal_level", lambda: _wal_level(connection))
-        yield _ask("room", lambda: _room(connection, config))
-        yield _ask("replication", lambda: _may_replicate(connection, config))
+        yield _ask("server version", lambda: source.server_version(connection))
+        yield _ask("wal_level", lambda: source.wal_level(connection))
+        yield _ask("room", lambda: source.room(connection, config))
+        yield _ask("replication", lambda: source.may_replicate(connection, config))
 
 
 def publication_checks(connection: Connection, config: Config) -> Iterator[Check]:
     """What must hold of the publication, its tables and the slot; asked inside the caller's transaction, if any."""
     name = config.stream.publication_name
     standings = table_standings(connection, name)
-    yield _ask("publication", lambda: _publication(connection, name, standings))
+    yield _ask("publication", lambda: source.publication(connection, name, standings))
     for standing in standings:
-        yield _ask(f"table {standing.name}", partial(_table, standing, connection))
+        yield _ask(f"table {standing.name}", partial(source.table, standing, connection))
     if standings:
-        yield _ask("column types", lambda: _column_types(connection, config))
-    yield _ask("slot", lambda: _slot(connection, config))
+        yield _ask("column types", lambda: source.column_types(connection, config))
+    yield _ask("slot", lambda: source.slot(connection, config))
 
 
 def lake_check(config: Config) -> Check:
     return _ask("lake", lambda: _lake(config))
-
-
-def _server_version(connection: Connection) -> Finding:
-    version = connection.info.server_version
-    if version < OLDEST_SERVER:
-        raise ServerTooOld(f"PostgreSQL {version // 10_000} can't send rows in binary", subject="server")
-    return Finding(f"PostgreSQL {connection.info.parameter_status('server_version')}")
-
-
-def _wal_level(connection: Connection) -> Finding:
-    level = _setting(connection, "wal_level")
-    if level != "logical":
-        raise WalLevelNotLogical(f"wal_level is {level}, it must be logical", subject="server")
-    return Finding(level)
-
-
-def _room(connection: Connection, config: Config) -> Finding:
-    """A stream holds one slot and one sender; copying tables takes one more of each, for a while."""
-    slots = _count(connection, "SELECT count(*) FROM pg_replication_slots")
-    ours = _count(connection, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s", config.stream.slot_name)
-    senders = _count(connection, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'")
-    free_slots = int(_setting(connection, "max_replication_slots")) - slots
-    free_senders = int(_setting(connection, "max_wal_senders")) - senders
-    if free_slots + ours < 1:
-        raise SlotsExhausted(f"all {slots} replication slots are taken", subject="max_replication_slots")
-    if free_senders + ours < 1:
-        raise SlotsExhausted(f"all {senders} WAL senders are busy", subject="max_wal_senders")
-    what = f"{free_slots} slots and {free_senders} senders free"
-    if min(free_slots, free_senders) < 1:
-        return Finding(what, "copying a table needs one more of each for a while: raise max_replication_slots "
-                             "and max_wal_senders, restart PostgreSQL")  # fmt: skip
-    return Finding(what)
-
-
-def _may_replicate(connection: Connection, config: Config) -> Finding:
-    """Tried, not deduced: pg_hba.conf, poolers and managed services have their own say."""
-    role = str(connection.info.user)
-    try:
-        with connect(config.conninfo(), replication=True) as session:
-            status = session.pgconn.exec_(b"IDENTIFY_SYSTEM")
-            if status.error_message:
-                raise PrivilegeMissing(
-                    f"this connection can't replicate: {status.get_error_message().splitlines()[0]}",
-                    subject=f"role {role}",
-                    fix="connect to PostgreSQL itself, not through a pooler, then: rireki doctor",
-                )
-    except SourceError as error:
-        raise PrivilegeMissing(
-            f"may not replicate: {error.what}",
-            subject=f"role {role}",
-            fix=f'ALTER ROLE "{role}" REPLICATION (on Amazon RDS: GRANT rds_replication TO "{role}"); '
-            "then: rireki doctor",
-        ) from error
-    return Finding(f"role {role} may replicate")
-
-
-def _publication(connection: Connection, name: str, standings: tuple[TableStanding, ...]) -> Finding:
-    if not publication_exists(connection, name):
-        raise PublicationMissing("there is no such publication", subject=f"publication {name}")
-    ((complete, through_root),) = rows(connection, _PUBLISHES, name)
-    if not standings:
-        return Finding(f"{name} lists no table", f'ALTER PUBLICATION "{name}" ADD TABLE schema.table')
-    if not complete:
-        return Finding(
-            f"{name} leaves out some kinds of change, so the lake will differ from the source",
-            f"ALTER PUBLICATION \"{name}\" SET (publish = 'insert, update, delete, truncate')",
-        )
-    if not through_root and _count(connection, _LEAVES, name):
-        return Finding(
-            f"{name} publishes partitions one by one: new ones are not followed",
-            f'ALTER PUBLICATION "{name}" SET (publish_via_partition_root = true)',
-        )
-    return Finding(f"{name}: {len(standings)} table{'s' if len(standings) != 1 else ''}")
-
-
-_PUBLISHES: LiteralString = """
-SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, pubviaroot FROM pg_publication WHERE pubname = %s
-"""
-
-_LEAVES: LiteralString = """
-SELECT count(*) FROM pg_publication_tables p JOIN pg_class c
-  ON c.oid = format('%%I.%%I', p.schemaname, p.tablename)::regclass
-WHERE p.pubname = %s AND c.relispartition
-"""
-
-
-def _table(standing: TableStanding, connection: Connection) -> Finding:
-    name, role = standing.name, connection.info.user
-    quoted = f'"{name.schema}"."{name.table}"'
-    if not standing.may_select:
-        raise PrivilegeMissing(
-            f"role {role} may not read it, so it can't be copied",
-            subject=f"table {name}",
-            fix=f'GRANT USAGE ON SCHEMA "{name.schema}" TO "{role}"; GRANT SELECT ON {quoted} TO "{role}"; '
-            "then: rireki doctor",
-        )
-    if standing.rows_filtered:
-        raise PrivilegeMissing(
-            f"row security would hide rows from role {role}",
-            subject=f"table {name}",
-            fix=f'ALTER ROLE "{role}" BYPASSRLS; then: rireki doctor',
-        )
-    if not standing.logs_old_rows:
-        return Finding(
-            "has no replica identity: UPDATE and DELETE fail in the source while it is published",
-            f"ALTER TABLE {quoted} ADD PRIMARY KEY (…), or: ALTER TABLE {quoted} REPLICA IDENTITY FULL",
-        )
-    if standing.identity is ReplicaIdentity.FULL and not standing.has_key:
-        return Finding("no key: whole rows are compared, which is slower")
-    return Finding("keyed" if standing.has_key else "whole rows")
-
-
-def _column_types(connection: Connection, config: Config) -> Finding:
-    unsupported = Catalogue(config.conninfo()).unsupported(connection, config.stream.publication_name)
-    if unsupported:
-        also = [error.subject for error in unsupported[1:]]
-        raise TypeNotSupported(
-            unsupported[0].what + (f"; so have {', '.join(also)}" if also else ""), subject=unsupported[0].subject
-        )
-    return Finding("each has a lake type")
-
-
-_SLOT: LiteralString = """
-SELECT plugin::text, database::text, active_pid, wal_status FROM pg_replication_slots WHERE slot_name = %s
-"""
-
-
-def _slot(connection: Connection, config: Config) -> Finding:
-    name = config.stream.slot_name
-    found = rows(connection, _SLOT, name)
-    if not found:
-        return Finding(f"{name} will be made by the first capture")
-    plugin, database, active_pid, wal_status = found[0]
-    subject = f"slot {name}"
-    if plugin != "pgoutput" or database != connection.info.dbname:
-        raise SlotLost(
-            f"belongs to something else (plugin {plugin}, database {database})",
-            subject=subject,
-            fix="set stream.slot to a name of its own in rireki.toml, then: rireki doctor",
-        )
-    if wal_status == "lost":
-        raise SlotLost("the server has removed WAL that the slot still needed", subject=subject)
-    held = f", held by pid {active_pid}" if active_pid else ", idle"
-    if wal_status == "unreserved":
-        return Finding(f"{name} is about to lose WAL{held}", "start rireki capture now; raise max_slot_wal_keep_size")
-    return Finding(f"{name}{held}")
 
 
 def _lake(config: Config) -> Finding:
@@ -295,11 +128,3 @@ def _failed(name: str, error: RirekiError) -> Check:
 
 def _skipped(*names: str) -> Iterable[Check]:
     return (Check(name, State.SKIPPED, "not asked") for name in names)
-
-
-def _setting(connection: Connection, name: str) -> str:
-    return str(rows(connection, "SELECT current_setting(%s)", name)[0][0])
-
-
-def _count(connection: Connection, query: LiteralString, *parameters: str) -> int:
-    return int(str(rows(connection, query, *parameters)[0][0]))

@@ -13,8 +13,8 @@ from cdc.slot import beat
 from cdc.stream import ReplicationStream, Slice
 from lakehouse.writer import LakeWriter
 from pipelines.applier import Applier
-from pipelines.config import Capture as Limits
 from pipelines.copies import Copies
+from pipelines.sections import Capture as Limits
 
 _POLL_S = 0.05  # how long to wait for bytes before looking at the clock
 _WATCH_PUBLICATION_S = 5.0  # how soon a table added to the publication is copied

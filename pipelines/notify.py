@@ -10,7 +10,7 @@ import apprise
 
 from pipelines.alerts import Kind, Notice, Undelivered
 from pipelines.bounded import ask
-from pipelines.config import Alerts
+from pipelines.sections import Alerts
 
 PATIENCE_S = 20.0  # for all of them together: a sensor's look must end within a minute
 

@@ -26,9 +26,10 @@ from cdc.publication import (
 )
 from cdc.relation import TableName
 from cdc.source import Connection, connect
-from pipelines.config import DEFAULT_FILE, SECTIONS, from_settings
+from pipelines.config import DEFAULT_FILE, from_settings
 from pipelines.doctor import Check, State, lake_check, no_failure, publication_checks, server_checks
 from pipelines.errors import ConfigExists, ConfigInvalid, NothingToPublish, Problem
+from pipelines.sections import SECTIONS
 
 PASSWORD_FILE = Path("rireki.password")
 

@@ -13,14 +13,14 @@ from rich.text import Text
 
 from infra.state import StateFolder
 from pipelines.cli.console import COMMON, DONE, FAILED, Common, emit, err, note, out, say, table
-from pipelines.demo import Moment, Progress, Story, live_through, state_folder
+from pipelines.demo import Moment, Progress, Story, live_through
 from pipelines.stack import Stack
 
 
 def demo(
     *,
     s3: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    state: Path | None = None,
+    state: Path = Path(".rireki") / "demo",
     common: Common = COMMON,
 ) -> int:
     """PostgreSQL, services, a workload, capture, answers as of the past, reconciliation; then all of it stops.
@@ -32,11 +32,11 @@ def demo(
     s3
         Keep the lake in an S3 stand-in instead of files; nothing of it is left afterwards.
     state
-        The folder that is wiped and used; .rireki/demo unless given.
+        The folder that is wiped at the start, and used.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop in order, as for Ctrl-C
     began = time.monotonic()
-    place = StateFolder(state or state_folder())
+    place = StateFolder(state)
     place.destroy()
     progress = Progress()
     with Status(Text("starting …"), console=err) as line:

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.alerts import AlertState, Finding, Kind, Ledger, Notice, Phase, Rule, step
-from pipelines.config import Alerts
 from pipelines.notify import addressed, deliver
+from pipelines.sections import Alerts
 
 NOON = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
 LOOK = timedelta(seconds=30)
