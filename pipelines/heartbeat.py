@@ -8,18 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
-from dagster import AssetCheckEvaluation, AssetMaterialization, MetadataValue, TableColumn, TableSchema
+from dagster import (
+    AssetCheckEvaluation,
+    AssetMaterialization,
+    AssetObservation,
+    MetadataValue,
+    TableColumn,
+    TableSchema,
+)
 from pydantic import TypeAdapter, ValidationError
 
 from cdc.errors import RirekiError
 from cdc.relation import TableName
 from lakehouse.root import LakeRoot, table_path
 from lakehouse.table_state import TableState, load
-from pipelines.asset_keys import STREAM, asset_key
+from pipelines.asset_keys import CUTS, STREAM, TRANSACTIONS, asset_key
 from pipelines.lag import lag_seconds
 from pipelines.status import LakeStanding, Status
 from pipelines.stream_checks import Outcome, outcomes
+
+_Event: TypeAlias = AssetMaterialization | AssetObservation
+_Metadata: TypeAlias = dict[str, MetadataValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ class Reported:
 class News:
     """``events`` are to be reported, then ``reported`` to be kept."""
 
-    events: Sequence[AssetMaterialization | AssetCheckEvaluation]
+    events: Sequence[_Event | AssetCheckEvaluation]
     reported: Reported
     summary: str
 
@@ -54,7 +65,7 @@ class News:
 def news(seen: Status | RirekiError, before: Reported) -> News:
     """What is new since ``before``: a cut, tables that it changed, checks that came out otherwise. Raises LakeError."""
     found = list(outcomes(seen))
-    events: list[AssetMaterialization | AssetCheckEvaluation] = [
+    events: list[_Event | AssetCheckEvaluation] = [
         one.evaluation() for one in found if before.passed.get(_text(one)) != one.passed
     ]
     passed = {_text(one): one.passed for one in found}
@@ -68,26 +79,34 @@ def news(seen: Status | RirekiError, before: Reported) -> News:
     return News(events, Reported(last.cut.cut_lsn.value, versions, passed), f"queryable to {last.lsn}")
 
 
-def _arrived(status: Status, lake: LakeStanding, before: Reported) -> Iterator[AssetMaterialization]:
+def _arrived(status: Status, lake: LakeStanding, before: Reported) -> Iterator[_Event]:
+    """A quiet source has new cuts, too: they are news of the stream only."""
     if lake.last.cut.cut_lsn.value == before.cut_lsn:
         return
-    yield AssetMaterialization(STREAM, metadata=_stream_metadata(status, lake))
-    for name, version in sorted(lake.tables.items()):
-        if before.versions.get(str(name)) != version:
-            metadata = _table_metadata(status.root, name, version, lake)
-            yield AssetMaterialization(asset_key("current", name), metadata=metadata)
+    position = _position(lake)
+    yield AssetMaterialization(STREAM, metadata=position | _lag(status))
+    changed = [name for name, version in sorted(lake.tables.items()) if before.versions.get(str(name)) != version]
+    for name in changed:
+        yield AssetObservation(asset_key("pg", name), metadata=position)
+        yield AssetMaterialization(asset_key("changelog", name), metadata=position | _place(status.root, name))
+        yield AssetMaterialization(asset_key("current", name), metadata=position | _figures(status.root, name, lake))
+    for shared in (TRANSACTIONS, CUTS) if changed else ():
+        yield AssetMaterialization(shared, metadata=position)
 
 
 def _text(outcome: Outcome) -> str:
     return f"{outcome.asset.to_user_string()}:{outcome.check}"
 
 
-def _stream_metadata(status: Status, lake: LakeStanding) -> dict[str, MetadataValue]:
-    found: dict[str, MetadataValue] = {
+def _position(lake: LakeStanding) -> _Metadata:
+    return {
         "lsn": MetadataValue.text(str(lake.last.lsn)),
         "source_time": MetadataValue.timestamp(lake.last.source_time),
-        "complete": MetadataValue.bool(lake.last.complete),
     }
+
+
+def _lag(status: Status) -> _Metadata:
+    found: _Metadata = {}
     lag = lag_seconds(status)
     if lag is not None:
         found["lag_seconds"] = MetadataValue.float(lag)
@@ -98,13 +117,15 @@ def _stream_metadata(status: Status, lake: LakeStanding) -> dict[str, MetadataVa
     return found
 
 
-def _table_metadata(root: LakeRoot, name: TableName, version: int, lake: LakeStanding) -> dict[str, MetadataValue]:
-    """Row and file counts are the table's newest, which may be a cut ahead of ``version``."""
-    path = table_path("current", name)
-    state = load(root.store(), path, str(name))
+def _place(root: LakeRoot, name: TableName) -> _Metadata:
+    return {"dagster/uri": MetadataValue.text(root.uri("changelog", name))}
+
+
+def _figures(root: LakeRoot, name: TableName, lake: LakeStanding) -> _Metadata:
+    """Rows, files and columns are the table's newest, which may be a cut ahead of ``version``."""
+    state = load(root.store(), table_path("current", name), str(name))
     return {
-        "version": MetadataValue.int(version),
-        "lsn": MetadataValue.text(str(lake.last.lsn)),
+        "version": MetadataValue.int(lake.tables[name]),
         "files": MetadataValue.int(len(state.files)),
         "dagster/row_count": MetadataValue.int(rows(state)),
         "dagster/column_schema": MetadataValue.table_schema(_columns(state)),
