@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from cdc.relation import TableName
 from lakehouse.errors import ConditionalPutRefused, LakeError, LakeUnreachable
@@ -46,6 +46,13 @@ class LakeRoot:
                 "not a place for a lake: it is written file:///folder or s3://bucket/prefix",
                 subject=self.url,
                 fix="correct [lake] url in rireki.toml, then: rireki doctor",
+            )
+        if bucket is None and quote(plain, safe="/~") != plain:
+            # delta-rs escapes such a path, and Polars takes the escapes for names.
+            raise LakeUnreachable(
+                "a lake's path may hold letters, digits and -_./~ only: Polars can't open others",
+                subject=plain,
+                fix="choose another folder in [lake] url of rireki.toml, or --state FOLDER; then: rireki doctor",
             )
         object.__setattr__(self, "url", plain)
 
