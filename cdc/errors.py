@@ -86,11 +86,11 @@ class SlotInUse(SourceError):
 
 
 class SlotLost(SourceError):
-    default_fix = "rireki resync --all --reason 'slot lost' (the lake keeps the gap on record)"
+    default_fix = "drop the slot, point [lake] url in rireki.toml at a new lake, keep the old one for its past; then: rireki capture"
 
 
 class SourceReplaced(SourceError):
-    default_fix = "rireki doctor; if the server was meant to change: rireki resync --all --reason 'source replaced'"
+    default_fix = "rireki doctor; if the server was meant to change: a new stream name and a new lake, then: rireki capture"
 
 
 class TypeNotSupported(SourceError):
