@@ -86,11 +86,11 @@ class SlotInUse(SourceError):
 
 
 class SlotLost(SourceError):
-    default_fix = "drop the slot, point [lake] url in rireki.toml at a new lake, keep the old one for its past; then: rireki capture"
+    default_fix = "drop the slot, set [lake] url to a new lake (the old one keeps its past), then: rireki capture"
 
 
 class SourceReplaced(SourceError):
-    default_fix = "rireki doctor; if the server was meant to change: a new stream name and a new lake, then: rireki capture"
+    default_fix = "rireki doctor; if the server was meant to change: set a new stream and lake, then: rireki capture"
 
 
 class TypeNotSupported(SourceError):
