@@ -10,14 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from dagster import (
-    AssetCheckEvaluation,
-    AssetMaterialization,
-    AssetObservation,
-    MetadataValue,
-    TableColumn,
-    TableSchema,
-)
+from dagster import AssetCheckEvaluation, AssetMaterialization, MetadataValue, TableColumn, TableSchema
 from pydantic import TypeAdapter, ValidationError
 
 from cdc.errors import RirekiError
@@ -29,7 +22,7 @@ from pipelines.lag import lag_seconds
 from pipelines.status import LakeStanding, Status
 from pipelines.stream_checks import Outcome, outcomes
 
-_Event: TypeAlias = AssetMaterialization | AssetObservation
+_Event: TypeAlias = AssetMaterialization | AssetCheckEvaluation
 _Metadata: TypeAlias = dict[str, MetadataValue]
 
 
@@ -57,7 +50,7 @@ class Reported:
 class News:
     """``events`` are to be reported, then ``reported`` to be kept."""
 
-    events: Sequence[_Event | AssetCheckEvaluation]
+    events: Sequence[_Event]
     reported: Reported
     summary: str
 
@@ -65,9 +58,7 @@ class News:
 def news(seen: Status | RirekiError, before: Reported) -> News:
     """What is new since ``before``: a cut, tables that it changed, checks that came out otherwise. Raises LakeError."""
     found = list(outcomes(seen))
-    events: list[_Event | AssetCheckEvaluation] = [
-        one.evaluation() for one in found if before.passed.get(_text(one)) != one.passed
-    ]
+    events: list[_Event] = [one.evaluation() for one in found if before.passed.get(_text(one)) != one.passed]
     passed = {_text(one): one.passed for one in found}
     if isinstance(seen, RirekiError):
         return News(events, replace(before, passed={**before.passed, **passed}), str(seen))
@@ -79,7 +70,7 @@ def news(seen: Status | RirekiError, before: Reported) -> News:
     return News(events, Reported(last.cut.cut_lsn.value, versions, passed), f"queryable to {last.lsn}")
 
 
-def _arrived(status: Status, lake: LakeStanding, before: Reported) -> Iterator[_Event]:
+def _arrived(status: Status, lake: LakeStanding, before: Reported) -> Iterator[AssetMaterialization]:
     """A quiet source has new cuts, too: they are news of the stream only."""
     if lake.last.cut.cut_lsn.value == before.cut_lsn:
         return
@@ -87,7 +78,7 @@ def _arrived(status: Status, lake: LakeStanding, before: Reported) -> Iterator[_
     yield AssetMaterialization(STREAM, metadata=position | _lag(status))
     changed = [name for name, version in sorted(lake.tables.items()) if before.versions.get(str(name)) != version]
     for name in changed:
-        yield AssetObservation(asset_key("pg", name), metadata=position)
+        yield AssetMaterialization(asset_key("pg", name), metadata=position)
         yield AssetMaterialization(asset_key("changelog", name), metadata=position | _place(status.root, name))
         yield AssetMaterialization(asset_key("current", name), metadata=position | _figures(status.root, name, lake))
     for shared in (TRANSACTIONS, CUTS) if changed else ():

@@ -242,6 +242,7 @@ def test_the_heartbeat_reports_what_is_new_and_then_nothing(watched: Pipeline, i
 
     reported = {event.asset_key: event for event in first.asset_events if isinstance(event, dg.AssetMaterialization)}
     assert {key.to_user_string() for key in reported} == {
+        "pg/public/t",
         "cdc/stream",
         "changelog/public/t",
         "current/public/t",
