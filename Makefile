@@ -2,7 +2,7 @@
 #   make demo ARGS=--json          ARGS is passed on to the target's program
 #   make test PYTHON=/opt/py/bin/python3
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format bench clean
+.PHONY: help demo up test lint format bench browser clean
 
 RUN := .venv/bin
 ENV := .venv/.synced
@@ -49,6 +49,12 @@ format: $(ENV)  ## rewrite what ruff can rewrite
 
 bench: $(ENV)  ## measure against what everyone has; prints ratios
 	$(RUN)/python -m tests.benchmarks $(ARGS)
+
+browser:  ## install what the tests of pages need, where it is missing: Chromium and its driver, from Debian's packages
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "Only Debian's packages are known here: install chromium and chromedriver" >&2; exit 1; }; \
+	  as_root="$$(test "$$(id -u)" = 0 || echo sudo)"; \
+	  $$as_root apt-get update -q && $$as_root apt-get install -qy --no-install-recommends chromium chromium-driver; }
 
 clean:  ## delete the embedded stack's data and all caches; the environment stays
 	@if test -e $(STATE); then $(MAKE) --no-print-directory $(ENV) && $(RUN)/python -m infra destroy $(STATE); fi

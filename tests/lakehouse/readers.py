@@ -24,9 +24,11 @@ def with_delta_rs(root: LakeRoot, uri: str, version: int | None = None) -> pa.Ta
 
 
 def with_duckdb(root: LakeRoot, uri: str, version: int | None = None) -> pa.Table:
-    import_extension("delta")
     connection = duckdb.connect()
-    connection.execute("LOAD delta; SET TimeZone = 'UTC'")
+    for extension in ("delta", "httpfs"):  # from their wheels: DuckDB would download what it doesn't find
+        import_extension(extension)
+        connection.load_extension(extension)
+    connection.execute("SET TimeZone = 'UTC'")
     if not root.is_local:
         options = root.options
         connection.execute(
