@@ -30,6 +30,8 @@ Read (any process, many at once):
     timeline         how far the lake holds, and which LSN a time means
     as_of            a moment becomes an LSN, the cut to start from, and the verdict
     opening          a Delta table at one version, or why not
+    log_past         what a table's log still tells of its past
+    versions         which version stands for which source time and LSN
     table_as_of      a version of `current`, and the changelog after it folded over
     query            which tables a query names; whatever doesn't only read them is refused
     sql              those tables as views that scan lazily

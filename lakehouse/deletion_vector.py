@@ -51,9 +51,9 @@ def decode(descriptor: Descriptor, read_file: Callable[[str], bytes]) -> BitMap6
         case "i":
             serialized = z85_decode(text)[:size]
         case "u":
-            prefix, encoded = text[:-20], text[-20:]
-            path = _file_name(uuid.UUID(bytes=z85_decode(encoded)))
-            body = read_file(f"{prefix}/{path}" if prefix else path)
+            path = file_of(descriptor)
+            assert path is not None
+            body = read_file(path)
             start = int(descriptor.get("offset") or 0)
             serialized = body[start + 4 : start + 4 + size]
             (stored_size,) = struct.unpack_from(">i", body, start)
@@ -68,6 +68,16 @@ def decode(descriptor: Descriptor, read_file: Callable[[str], bytes]) -> BitMap6
     if len(bitmap) != descriptor["cardinality"]:
         raise ValueError("deletion vector with another cardinality than said")
     return bitmap
+
+
+def file_of(descriptor: Descriptor) -> str | None:
+    """The vector file, relative to the table; None for a vector that lies in the log itself."""
+    if descriptor["storageType"] != "u":
+        return None
+    text = str(descriptor["pathOrInlineDv"])
+    prefix, encoded = text[:-20], text[-20:]
+    name = _file_name(uuid.UUID(bytes=z85_decode(encoded)))
+    return f"{prefix}/{name}" if prefix else name
 
 
 def unique_id(descriptor: Descriptor | None) -> str | None:

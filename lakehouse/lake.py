@@ -22,6 +22,7 @@ from lakehouse.sql import Engine, name_tables, unknown_table
 from lakehouse.table_as_of import table_as_of
 from lakehouse.timeline import Timeline
 from lakehouse.trace import trace
+from lakehouse.versions import TableVersion, versions_of
 
 
 class Lake:
@@ -89,6 +90,14 @@ class Lake:
         """
         self._check(table)
         return trace(self.root, self._engine, table, key, self.at("now").lsn)
+
+    def versions(self, table: TableName, last: int | None = None) -> list[TableVersion]:
+        """Which version of ``current`` stands for which source time and LSN, oldest first; all, or the ``last`` few.
+
+        Raises: LakeEmpty, UnknownTable.
+        """
+        self._check(table)
+        return versions_of(self.root, table, last)
 
     def gaps(self, tables: Collection[TableName] | None = None) -> tuple[Gap, ...]:
         """Everything that the lake can't vouch for at some time in its past, for these tables or all."""

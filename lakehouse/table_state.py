@@ -128,7 +128,7 @@ def load(store: Store, table: str, subject: str) -> TableState:
     state = TableState()
     pointer = store.get(f"{table}/_delta_log/_last_checkpoint")
     if pointer is not None:
-        _load_checkpoint(state, store, table, json.loads(pointer), subject)
+        load_checkpoint(state, store, table, int(json.loads(pointer)["version"]), subject)
     after = f"{state.version:020}.json" if state.exists else ""
     for name in store.names(f"{table}/_delta_log", after=after):
         if match := _COMMIT.match(name):
@@ -158,8 +158,8 @@ def arrow_schema(text: str) -> pa.Schema:
     return pa.schema(Schema.from_json(text).to_arrow())
 
 
-def _load_checkpoint(state: TableState, store: Store, table: str, pointer: Action, subject: str) -> None:
-    version = int(pointer["version"])
+def load_checkpoint(state: TableState, store: Store, table: str, version: int, subject: str) -> None:
+    """Bring an empty state to the checkpoint of ``version``."""
     name = f"{version:020}.checkpoint.parquet"
     body = store.get(f"{table}/_delta_log/{name}")
     if body is None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "status": "How far the lake is, for each table.",
     "sql": "Ask in SQL, now or as of any commit.",
     "trace": "One row's whole life: values, who, why.",
+    "versions": "Which Delta version stands for which source time and LSN.",
     "resync": "Copy tables again without stopping the stream.",
     "reconcile": "Compare source and lake by value at one LSN.",
 }

@@ -1,0 +1,51 @@
+"""What a Delta table's log still tells of its past: the state at each version, and the objects that it stands on.
+
+A version is told by its commit, or by a checkpoint at that very version where the commits before it have been cleaned
+away. Delta's readers go by the same rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lakehouse.deletion_vector import file_of
+from lakehouse.errors import CorruptCommit
+from lakehouse.store import Store
+from lakehouse.table_state import LiveFile, TableState, load_checkpoint, parse_commit
+
+_TOLD = re.compile(r"\A(\d{20})\.(json|checkpoint\.parquet)\Z")
+
+
+def states(store: Store, table: str, subject: str, since: int = 0) -> Iterator[TableState]:
+    """The table's state at every version that is still told, from the first at or after ``since``, oldest first.
+
+    It is one object, brought from version to version: copy what is to be kept. Raises CorruptCommit, and
+    LakeFromNewerVersion.
+    """
+    commits, checkpoints = set[int](), set[int]()
+    for name in store.names(f"{table}/_delta_log"):
+        if match := _TOLD.match(name):
+            (commits if match[2] == "json" else checkpoints).add(int(match[1]))
+    start = max((version for version in checkpoints if version <= since), default=0)
+    state = TableState()
+    for version in sorted(version for version in commits | checkpoints if version >= start):
+        if version in commits and version == state.version + 1:
+            name = f"{version:020}.json"
+            body = store.get(f"{table}/_delta_log/{name}")
+            state.apply(version, parse_commit(body or b"", name, subject), subject)
+        elif version in checkpoints:
+            state = TableState()
+            load_checkpoint(state, store, table, version, subject)
+        elif state.exists:
+            raise CorruptCommit(f"commit {state.version + 1} is missing before {version}", subject=subject)
+        else:
+            continue  # its commit is the last of many that were cleaned away
+        if version >= since:
+            yield state
+
+
+def objects_of(file: LiveFile) -> tuple[str, ...]:
+    """What must be in the store for the file to be read: paths relative to the table."""
+    vector = None if file.deletion_vector is None else file_of(file.deletion_vector)
+    return (file.path,) if vector is None else (file.path, vector)
