@@ -2,7 +2,7 @@
 #   make demo ARGS=--json          ARGS is passed on to the target's program
 #   make test PYTHON=/opt/py/bin/python3
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format bench browser clean
+.PHONY: help demo up test lint format bench bench-services browser clean
 
 RUN := .venv/bin
 ENV := .venv/.synced
@@ -25,7 +25,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.tools/cache
 endif
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10
 
 demo: $(ENV)  ## the whole way in two minutes: database, services, capture, questions about the past; then stops
 	$(RUN)/rireki demo $(ARGS)
@@ -49,6 +49,9 @@ format: $(ENV)  ## rewrite what ruff can rewrite
 
 bench: $(ENV)  ## measure against what everyone has; prints ratios
 	$(RUN)/python -m tests.benchmarks $(ARGS)
+
+bench-services: $(ENV)  ## the license check under 200 clients, beside a bare SELECT
+	$(RUN)/python -m tests.benchmarks.services $(ARGS)
 
 browser:  ## install what the tests of pages need, where it is missing: Chromium and its driver, from Debian's packages
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

@@ -1,7 +1,7 @@
 """The platform's database in the embedded stack: made, migrated, published, and a role that may only read it.
 
 Everything here is safe to repeat. What the platform shares is decided by the platform: its migrations and
-``services/directory/publication.sql`` are run as they are, never imported.
+each service's ``publication.sql`` are run as they are, never imported.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from infra.postgres import Postgres
 from infra.state import StateFolder
 
 DATABASE = "platform"
-PUBLICATION = "rireki_directory"
+PUBLICATION = "rireki_platform"
 READER = "rireki"
-_PUBLICATION_FILE = Path(__file__).parents[1] / "services" / "directory" / "publication.sql"
+SERVICES = ("directory", "asset")  # in this order: the first makes the publication, the others add their tables
+_FOLDER = Path(__file__).parents[1] / "services"
 
 _PUBLISHED_COLUMNS: LiteralString = """
     SELECT schemaname::text, tablename::text, attnames::text[] FROM pg_publication_tables WHERE pubname = %s
@@ -43,21 +44,24 @@ def prepare(server: Postgres, folder: StateFolder) -> None:
     _migrate(server, folder)
     with server.connect(DATABASE) as connection:
         if not publication_exists(connection, PUBLICATION):
-            connection.execute(_PUBLICATION_FILE.read_bytes())
+            with connection.transaction():
+                for service in SERVICES:
+                    connection.execute((_FOLDER / service / "publication.sql").read_bytes())
         _let_reader_in(connection, folder.secret("postgres-rireki"))
 
 
-def directory_environment(server: Postgres, folder: StateFolder) -> dict[str, str]:
-    """What the directory service needs to know."""
-    password = folder.secret("postgres-directory")
+def service_environment(service: str, server: Postgres, folder: StateFolder) -> dict[str, str]:
+    """What a service needs to know."""
+    password = folder.secret(f"postgres-{service}")
     return {
-        "DIRECTORY_DSN": server.dsn(DATABASE, user="directory", password=password),
-        "DIRECTORY_TOKEN": folder.secret("directory-token"),
+        f"{service.upper()}_DSN": server.dsn(DATABASE, user=service, password=password),
+        f"{service.upper()}_TOKEN": folder.secret(f"{service}-token"),
     }
 
 
 def _migrate(server: Postgres, folder: StateFolder) -> None:
-    environment = {"PLATFORM_DSN": server.dsn(DATABASE), "DIRECTORY_PASSWORD": folder.secret("postgres-directory")}
+    passwords = {f"{service.upper()}_PASSWORD": folder.secret(f"postgres-{service}") for service in SERVICES}
+    environment = {"PLATFORM_DSN": server.dsn(DATABASE), **passwords}
     done = subprocess.run(
         [sys.executable, "-m", "services.migrate"],
         env=os.environ | environment,

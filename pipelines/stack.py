@@ -1,4 +1,4 @@
-"""The embedded stack, wired: PostgreSQL, the lake, the directory service, capture, Dagster. One folder holds its state.
+"""The embedded stack, wired: PostgreSQL, the lake, the services, capture, Dagster. One folder holds its state.
 
 Started in the order in which a change passes through it, stopped in the reverse of it. All of it listens on the
 loopback only. A lake on files survives; one on the S3 stand-in is gone when the stack stops.
@@ -34,7 +34,7 @@ _DAGSTER_SETTINGS = Path(__file__).parents[1] / "dagster_home" / "dagster.yaml"
 class Stack:
     """``with Stack(folder, tell=print) as stack:``; ``folder`` must be locked. Leaving it stops everything, in order.
 
-    ``ports`` asks for certain ones (postgres, directory, dagster, s3); the others are kept from last time, or free.
+    ``ports`` asks for certain ones (postgres, directory, asset, dagster, s3); the others are kept, or free.
     ``tell`` gets one sentence for each station that is up, and for each child that ends by itself.
     Raises on entry what infra's parts raise; what was started before is stopped then.
     """
@@ -78,8 +78,8 @@ class Stack:
         self._start_lake(running)
         self.config: Config = load(self.config_file)
         self._tell(f"lake            {self.config.lake_root().url}")
-        self.directory_url = self._start_directory(running)
-        self._tell(f"directory API   {self.directory_url}/docs")
+        self.directory_url = self._start_service(running, "directory")
+        self.asset_url = self._start_service(running, "asset")
         self._start_capture(running)
         if self._with_ui:
             self.ui_url = self._start_dagster(running)
@@ -118,20 +118,21 @@ class Stack:
         stream = {"name": "rireki", "publication": platform.PUBLICATION}
         self.config_file.write_text(render({"source": source, "stream": stream, "lake": lake}), encoding="utf-8")
 
-    def _start_directory(self, running: ExitStack) -> str:
-        port = self.folder.port("directory")
-        command = [sys.executable, "-m", "uvicorn", "services.directory.app:create_app", "--factory"]
+    def _start_service(self, running: ExitStack, name: str) -> str:
+        port = self.folder.port(name)
+        command = [sys.executable, "-m", f"services.{name}", "--host", LOOPBACK, "--port", str(port), "--no-access-log"]
         self._supervise(
             running,
-            "directory",
+            name,
             lambda: Program.start(
                 self.folder,
-                "directory",
-                [*command, "--host", LOOPBACK, "--port", str(port), "--no-access-log"],
+                name,
+                command,
                 ready=http(f"http://{LOOPBACK}:{port}/healthz"),
-                env=platform.directory_environment(self.postgres, self.folder),
+                env=platform.service_environment(name, self.postgres, self.folder),
             ),
         )
+        self._tell(f"{f'{name} API':<16}http://{LOOPBACK}:{port}/docs")
         return f"http://{LOOPBACK}:{port}"
 
     def _start_capture(self, running: ExitStack) -> None:

@@ -24,6 +24,9 @@ BREACHES = [
     ("services: each stands alone", "services/directory/breach.py", "import services.auth"),
     ("services: each stands alone", "services/auth/breach.py", "import services.directory"),
     ("services: each stands alone", "services/shared/breach.py", "import services.directory"),
+    ("services: each stands alone", "services/asset/breach.py", "import services.directory"),
+    ("services: each stands alone", "services/web/breach.py", "import services.asset"),
+    ("services: each stands alone", "services/shared/breach.py", "import services.web"),
 ]
 
 

@@ -23,7 +23,7 @@ def up(
     postgres_port: int | None = None,
     common: Common = COMMON,
 ) -> int:
-    """Run PostgreSQL, the directory service, capture and the Dagster UI until stopped; a restart continues.
+    """Run PostgreSQL, the services, capture and the Dagster UI until stopped; a restart continues.
 
     Parameters
     ----------
@@ -60,6 +60,7 @@ def urls(stack: Stack) -> dict[str, str | None]:
         "source": stack.config.shown_dsn,
         "lake": stack.config.lake_root().url,
         "directory": stack.directory_url,
+        "asset": stack.asset_url,
         "dagster": stack.ui_url,
     }
 

@@ -14,6 +14,7 @@ PHARMACY = Aggregate("pharmacy", "directory", "pharmacies")
 USER = Aggregate("user", "directory", "users")
 MEMBERSHIP = Aggregate("membership", "directory", "memberships")
 ROLE_GRANT = Aggregate("role_grant", "directory", "role_grants")
+AGGREGATES = (TENANT, ORGANISATION, PHARMACY, USER, MEMBERSHIP, ROLE_GRANT)
 
 
 def _columns(names: str) -> frozenset[str]:

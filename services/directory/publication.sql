@@ -1,7 +1,7 @@
 -- What of the directory leaves for the lake: these tables, these columns, nothing else.
 -- Left out on purpose: login_identifiers (e-mail addresses), idempotency_keys and migrations (no state of the business).
 -- A column added to a table stays at home until it is added here.
-CREATE PUBLICATION rireki_directory FOR TABLE
+CREATE PUBLICATION rireki_platform FOR TABLE
     directory.tenants (
         tenant_id, name, kana, corporate_number, pharmacy_limit, version, created_at, updated_at
     ),

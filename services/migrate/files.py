@@ -24,6 +24,7 @@ class Folder:
 FOLDERS = (
     Folder(_SERVICES / "shared", "rls"),
     Folder(_SERVICES / "directory", "directory", login_role="directory"),
+    Folder(_SERVICES / "asset", "asset", login_role="asset"),
 )
 
 

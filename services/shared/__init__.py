@@ -4,5 +4,6 @@ errors        what a caller is told: what, which fix, which HTTP status
 context       who acts, for which tenant, why
 transaction   the one door to the database, with the tenant bound to the transaction
 event         state and its domain event, in one transaction
+state         finding and locking what a command decides on
 roles.sql, migrations/   the owner role, tenant context, event rules
 """

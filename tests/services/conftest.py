@@ -1,11 +1,11 @@
-"""A migrated database per test, cloned from one template, and a directory that really listens on it."""
+"""A migrated database per test, cloned from one template, and services that really listen on it."""
 
 from __future__ import annotations
 
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,21 +14,25 @@ import httpx
 import psycopg
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from psycopg.rows import dict_row
 
 from infra.postgres import Postgres
-from services.directory.app import create_app
-from services.directory.settings import Settings
+from services.asset.app import create_app as create_asset
+from services.directory.app import create_app as create_directory
 from services.migrate.apply import migrate
+from services.web.settings import Settings
 from tests.conftest import Database
 
 TOKEN = "a-token-for-tests-only"
-PASSWORD = "directory's password in tests"
+PASSWORD = "a service's password in tests"
+PASSWORDS = {"directory": PASSWORD, "asset": PASSWORD}
+APPS: dict[str, Callable[[Settings], FastAPI]] = {"directory": create_directory, "asset": create_asset}
 
 
 @dataclass(frozen=True)
 class Platform:
-    """A migrated database. ``service_dsn`` is that of the role which the directory logs in as."""
+    """A migrated database. ``dsn_of`` a service is that of the role which it logs in as."""
 
     database: Database
 
@@ -36,9 +40,8 @@ class Platform:
     def admin_dsn(self) -> str:
         return self.database.dsn
 
-    @property
-    def service_dsn(self) -> str:
-        return self.database.server.dsn(self.database.name, user="directory", password=PASSWORD)
+    def dsn_of(self, service: str) -> str:
+        return self.database.server.dsn(self.database.name, user=service, password=PASSWORD)
 
     def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         """As the superuser, whom row security doesn't bind."""
@@ -51,7 +54,7 @@ class Platform:
 
 @dataclass
 class Api:
-    """The directory as a client sees it. Every command gets a key of its own unless one is given."""
+    """A service as a client sees it. Every command gets a key of its own unless one is given."""
 
     http: httpx.Client
     platform: Platform
@@ -126,9 +129,9 @@ class Served:
     thread: threading.Thread
 
     @classmethod
-    def start(cls, settings: Settings) -> Served:
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", access_log=False))
+    def start(cls, app: FastAPI) -> Served:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -145,7 +148,7 @@ class Served:
 def template(postgres: Postgres) -> Iterator[str]:
     name = f"platform_{uuid.uuid4().hex[:8]}"
     postgres.create_database(name)
-    migrate(postgres.dsn(name), {"directory": PASSWORD})
+    migrate(postgres.dsn(name), PASSWORDS)
     yield name
     postgres.drop_database(name)
 
@@ -159,8 +162,8 @@ def cloned(postgres: Postgres, template: str) -> Iterator[Platform]:
 
 
 @contextmanager
-def served(platform: Platform) -> Iterator[Api]:
-    listening = Served.start(Settings(dsn=platform.service_dsn, token=TOKEN))
+def served(platform: Platform, service: str = "directory") -> Iterator[Api]:
+    listening = Served.start(APPS[service](Settings(dsn=platform.dsn_of(service), token=TOKEN)))
     with httpx.Client(base_url=listening.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20) as http:
         yield Api(http, platform)
     listening.stop()
@@ -191,6 +194,69 @@ def own_api(postgres: Postgres, template: str) -> Iterator[Api]:
         yield api
 
 
+@dataclass
+class Assets:
+    """The asset service and the directory on one database, acting for one tenant."""
+
+    api: Api
+    directory: Api
+
+    @property
+    def platform(self) -> Platform:
+        return self.api.platform
+
+    def found(self) -> str:
+        self.api.tenant = self.directory.found()
+        return self.api.tenant
+
+    def user(self, *, active: bool = True) -> str:
+        user = self.directory.user()
+        if active:
+            self.directory.do(f"/v1/users/{user['id']}/activate", version=1)
+        return str(user["id"])
+
+    def pharmacy(self) -> str:
+        return str(self.directory.pharmacy(self.directory.organisation())["id"])
+
+    def device(self, pharmacy: str | None = None, **body: Any) -> dict[str, Any]:
+        told = {"pharmacy_id": pharmacy or self.pharmacy(), "kind": "terminal", "serial": f"SN-{uuid.uuid4().hex[:12]}"}
+        return self.api.do("/v1/devices", {**told, **body})
+
+    def contract(self, **body: Any) -> dict[str, Any]:
+        return self.api.do("/v1/contracts", {"number": f"C-{uuid.uuid4().hex[:8]}", "starts_on": "2020-04-01", **body})
+
+    def license(
+        self, seats: int, product: str = "medication_record", contract: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        contract = contract or self.contract()
+        return self.api.do(f"/v1/contracts/{contract['id']}/licenses", {"product": product, "seats": seats})
+
+    def assign(self, license: dict[str, Any], **holder: str) -> dict[str, Any]:
+        return self.api.do(f"/v1/licenses/{license['id']}/assignments", holder)
+
+    def check(self, product: str = "medication_record", **holder: str) -> dict[str, Any]:
+        asked = "&".join(f"{name}={value}" for name, value in holder.items())
+        response = self.api.get(f"/v1/licenses/check?product={product}&{asked}")
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+@pytest.fixture(scope="module")
+def shared_assets(shared_api: Api) -> Iterator[Assets]:
+    with served(shared_api.platform, "asset") as api:
+        yield Assets(api, shared_api)
+
+
+@pytest.fixture
+def assets(shared_assets: Assets) -> Assets:
+    """Both services, shared by a file's tests; a tenant of its own."""
+    platform = shared_assets.platform
+    own = Assets(Api(shared_assets.api.http, platform), Api(shared_assets.directory.http, platform))
+    own.found()
+    return own
+
+
 @dataclass(frozen=True)
 class TwoTenants:
     """Two tenants with a row in every table; ``mine`` and ``theirs`` are their ids."""
@@ -205,11 +271,14 @@ def two_tenants(postgres: Postgres, template: str) -> Iterator[TwoTenants]:
     """Shared by a file's tests: they read, or roll back."""
     with cloned(postgres, template) as platform:
         made = []
-        with served(platform) as api:
+        with served(platform) as api, served(platform, "asset") as asset:
+            assets = Assets(asset, api)
             for _ in range(2):
-                made.append(api.found())
+                made.append(assets.found())
                 pharmacy = api.pharmacy(api.organisation())
                 user = api.user()
                 api.do(f"/v1/users/{user['id']}/memberships", {"pharmacy_id": pharmacy["id"]})
                 api.do(f"/v1/users/{user['id']}/role-grants", {"role": "clerk", "pharmacy_id": pharmacy["id"]})
+                assets.device(pharmacy["id"])
+                assets.assign(assets.license(1), user_id=user["id"])
         yield TwoTenants(platform, *made)

@@ -10,8 +10,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from services.directory.settings import Settings
 from services.shared.errors import StartupError
+from services.web.settings import Settings
 from tests.services.conftest import TOKEN, Api, Platform
 
 USER = {"name": "佐藤 陽子", "kana": "サトウ ヨウコ", "email": "yoko@sakura.example", "is_pharmacist": True}
@@ -314,14 +314,16 @@ VALID = {"DIRECTORY_TOKEN": TOKEN, "DIRECTORY_DSN": "x"}
 )
 def test_a_bad_environment_is_refused_naming_the_variable(environment: dict[str, str], subject: str) -> None:
     with pytest.raises(StartupError) as refused:
-        Settings.from_environment(environment)
+        Settings.from_environment("directory", environment)
 
     assert refused.value.subject == subject
     assert refused.value.fix
 
 
 def test_secrets_are_not_in_the_settings_repr() -> None:
-    settings = Settings.from_environment({"DIRECTORY_TOKEN": TOKEN, "DIRECTORY_DSN": "postgresql://u:geheim@h/d"})
+    settings = Settings.from_environment(
+        "directory", {"DIRECTORY_TOKEN": TOKEN, "DIRECTORY_DSN": "postgresql://u:geheim@h/d"}
+    )
 
     assert TOKEN not in repr(settings)
     assert "geheim" not in repr(settings)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.directory import edge
 from services.shared import errors
 from services.shared.errors import ServiceError
+from services.web import edge
 
 
 def _leaves(error: type[ServiceError]) -> Iterator[type[ServiceError]]:

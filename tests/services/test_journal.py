@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -14,7 +14,19 @@ from psycopg import sql
 from services.migrate.apply import OWNER
 from tests.services.conftest import Api, Platform, TwoTenants
 
-STATE_TABLES = ("tenants", "organisations", "pharmacies", "users", "login_identifiers", "memberships", "role_grants")
+STATE_TABLES = (
+    "directory.tenants",
+    "directory.organisations",
+    "directory.pharmacies",
+    "directory.users",
+    "directory.login_identifiers",
+    "directory.memberships",
+    "directory.role_grants",
+    "asset.contracts",
+    "asset.licenses",
+    "asset.devices",
+    "asset.assignments",
+)
 
 
 @pytest.fixture
@@ -40,9 +52,9 @@ def _insert_event(connection: psycopg.Connection[Any], aggregate: str, table: st
 
 @pytest.mark.parametrize("table", STATE_TABLES)
 def test_an_update_by_hand_without_its_event_is_refused_at_commit(table: str, admin: psycopg.Connection[Any]) -> None:
-    version = "user_version" if table == "login_identifiers" else "version"
+    version = "user_version" if table == "directory.login_identifiers" else "version"
     update = sql.SQL("UPDATE {} SET {version} = {version} + 1").format(
-        sql.Identifier("directory", table), version=sql.Identifier(version)
+        sql.Identifier(*table.split(".")), version=sql.Identifier(version)
     )
 
     assert admin.execute(update).rowcount == 2
@@ -71,11 +83,11 @@ def test_an_update_by_hand_with_its_event_is_committed(api: Api, platform: Platf
     assert now == [{"status": "active", "version": 2}]
 
 
-@pytest.mark.parametrize("table", ["memberships", "role_grants"])
+@pytest.mark.parametrize("table", ["directory.memberships", "directory.role_grants", "asset.assignments"])
 def test_a_deletion_by_hand_is_refused_at_commit(table: str, admin: psycopg.Connection[Any]) -> None:
-    assert admin.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("directory", table))).rowcount == 2
+    assert admin.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(*table.split(".")))).rowcount == 2
 
-    with pytest.raises(pg.IntegrityConstraintViolation, match="DELETE on directory"):
+    with pytest.raises(pg.IntegrityConstraintViolation, match="DELETE on"):
         admin.commit()
 
 
@@ -92,35 +104,36 @@ def test_an_insert_by_hand_without_its_event_is_refused_at_commit(
         admin.commit()
 
 
+@pytest.mark.parametrize("events", ["directory.events", "asset.events"])
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE directory.events SET actor_id = 'somebody else'",
-        "DELETE FROM directory.events",
-        "DELETE FROM directory.events WHERE false",
-        "TRUNCATE directory.events",
+        "UPDATE {} SET actor_id = 'somebody else'",
+        "DELETE FROM {}",
+        "DELETE FROM {} WHERE false",
+        "TRUNCATE {}",
     ],
 )
 @pytest.mark.parametrize("role", [None, OWNER])
 @pytest.mark.parametrize("replication_role", ["origin", "replica"])
 def test_events_are_only_appended_even_by_a_superuser_and_the_owner(
-    statement: str, role: str | None, replication_role: str, admin: psycopg.Connection[Any]
+    statement: LiteralString, events: str, role: str | None, replication_role: str, admin: psycopg.Connection[Any]
 ) -> None:
     admin.execute(sql.SQL("SET LOCAL session_replication_role = {}").format(sql.Literal(replication_role)))
     if role is not None:
         admin.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
 
     with pytest.raises(pg.RestrictViolation, match="append-only"):
-        admin.execute(statement)
+        admin.execute(sql.SQL(statement).format(sql.Identifier(*events.split("."))))
 
 
 @pytest.mark.parametrize("statement", ["UPDATE directory.events SET reason = 'x'", "DELETE FROM directory.events"])
 def test_the_service_has_no_grant_to_change_events(statement: str, two_tenants: TwoTenants) -> None:
-    with psycopg.connect(two_tenants.platform.service_dsn) as service, pytest.raises(pg.InsufficientPrivilege):
+    with psycopg.connect(two_tenants.platform.dsn_of("directory")) as service, pytest.raises(pg.InsufficientPrivilege):
         service.execute(statement)
 
 
 @pytest.mark.parametrize("table", STATE_TABLES)
 def test_a_truncate_is_refused_to_everybody(table: str, admin: psycopg.Connection[Any]) -> None:
-    with pytest.raises(pg.RestrictViolation, match="TRUNCATE of directory"):
-        admin.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.Identifier("directory", table)))
+    with pytest.raises(pg.RestrictViolation, match="TRUNCATE of"):
+        admin.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.Identifier(*table.split("."))))

@@ -22,9 +22,8 @@ from services.migrate.__main__ import main
 from services.migrate.apply import migrate
 from services.migrate.files import FOLDERS, Folder, MigrationRefused
 from tests.conftest import Database
-from tests.services.conftest import PASSWORD
+from tests.services.conftest import PASSWORD, PASSWORDS
 
-PASSWORDS = {"directory": PASSWORD}
 TABLES = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'directory'"
 
 
@@ -38,8 +37,12 @@ def folders(tmp_path: Path) -> tuple[Folder, ...]:
     return tuple(copies)
 
 
+def _directory(folders: tuple[Folder, ...]) -> Folder:
+    return next(folder for folder in folders if folder.schema == "directory")
+
+
 def _add(folders: tuple[Folder, ...], name: str, text: str) -> Path:
-    path = folders[-1].path / "migrations" / name
+    path = _directory(folders).path / "migrations" / name
     path.write_text(text, "utf-8")
     return path
 
@@ -57,7 +60,7 @@ def test_a_file_that_was_edited_after_it_was_applied_is_refused(
     database: Database, folders: tuple[Folder, ...]
 ) -> None:
     migrate(database.dsn, PASSWORDS, folders)
-    edited = folders[-1].path / "migrations" / "0004_users.sql"
+    edited = _directory(folders).path / "migrations" / "0004_users.sql"
     edited.write_text(edited.read_text("utf-8") + "\n-- a harmless remark\n", "utf-8")
 
     with pytest.raises(
@@ -70,7 +73,7 @@ def test_a_file_that_was_edited_after_it_was_applied_is_refused(
 
 def test_a_checkout_with_other_line_ends_is_the_same_file(database: Database, folders: tuple[Folder, ...]) -> None:
     migrate(database.dsn, PASSWORDS, folders)
-    for path in folders[-1].path.glob("migrations/*.sql"):
+    for path in _directory(folders).path.glob("migrations/*.sql"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
 
     assert migrate(database.dsn, {}, folders).applied == []
@@ -78,7 +81,7 @@ def test_a_checkout_with_other_line_ends_is_the_same_file(database: Database, fo
 
 def test_a_file_that_was_applied_and_is_gone_is_refused(database: Database, folders: tuple[Folder, ...]) -> None:
     migrate(database.dsn, PASSWORDS, folders)
-    (folders[-1].path / "migrations" / "0012_grants.sql").unlink()
+    (_directory(folders).path / "migrations" / "0012_grants.sql").unlink()
 
     with pytest.raises(MigrationRefused, match="is gone"):
         migrate(database.dsn, {}, folders)
@@ -89,7 +92,7 @@ def test_a_file_that_was_applied_and_is_gone_is_refused(database: Database, fold
     [
         ("0004_again.sql", "has the number of"),
         ("13_short.sql", "not a migration's name"),
-        ("0013-dashes.sql", "not a migration's name"),
+        ("0913-dashes.sql", "not a migration's name"),
     ],
 )
 def test_a_file_whose_number_does_not_fit_is_refused(
@@ -102,11 +105,11 @@ def test_a_file_whose_number_does_not_fit_is_refused(
 
 
 def test_a_file_that_comes_before_what_is_applied_is_refused(database: Database, folders: tuple[Folder, ...]) -> None:
-    late = _add(folders, "0014_late.sql", "SELECT 1;")
+    late = _add(folders, "0914_late.sql", "SELECT 1;")
     migrate(database.dsn, PASSWORDS, folders)
-    _add(folders, "0013_later_still.sql", "SELECT 1;")
+    _add(folders, "0913_later_still.sql", "SELECT 1;")
 
-    with pytest.raises(MigrationRefused, match="comes before 0014"):
+    with pytest.raises(MigrationRefused, match="comes before 0914"):
         migrate(database.dsn, {}, folders)
 
     assert late.exists()
@@ -115,14 +118,15 @@ def test_a_file_that_comes_before_what_is_applied_is_refused(database: Database,
 def test_a_file_that_fails_leaves_nothing_and_those_before_it_stay(
     database: Database, folders: tuple[Folder, ...]
 ) -> None:
-    broken = _add(folders, "0013_broken.sql", "CREATE TABLE directory.half (x int); SELECT 1 / 0;")
+    broken = _add(folders, "0913_broken.sql", "CREATE TABLE directory.half (x int); SELECT 1 / 0;")
 
     with pytest.raises(psycopg.errors.DivisionByZero):
         migrate(database.dsn, PASSWORDS, folders)
 
-    assert database.rows("SELECT to_regclass('directory.half'), max(number) FROM directory.migrations") == [(None, 12)]
+    before = len(list(broken.parent.glob("*.sql"))) - 1
+    assert database.rows("SELECT to_regclass('directory.half'), count(*) FROM directory.migrations") == [(None, before)]
     broken.unlink()
-    assert migrate(database.dsn, {}, folders).applied == []
+    assert [name for name in migrate(database.dsn, {}, folders).applied if name.startswith("directory/")] == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ def test_a_file_that_fails_leaves_nothing_and_those_before_it_stay(
 def test_a_relation_without_its_protection_is_refused(
     statement: str, lacks: str, database: Database, folders: tuple[Folder, ...]
 ) -> None:
-    _add(folders, "0013_new.sql", f"{statement};")
+    _add(folders, "0913_new.sql", f"{statement};")
 
     with pytest.raises(MigrationRefused, match=lacks):
         migrate(database.dsn, PASSWORDS, folders)
@@ -158,9 +162,9 @@ def test_a_relation_without_its_protection_is_refused(
 def test_a_relation_that_says_why_it_needs_no_protection_is_accepted(
     statement: str, database: Database, folders: tuple[Folder, ...]
 ) -> None:
-    _add(folders, "0013_new.sql", f"{statement};")
+    _add(folders, "0913_new.sql", f"{statement};")
 
-    assert "directory/0013_new.sql" in migrate(database.dsn, PASSWORDS, folders).applied
+    assert "directory/0913_new.sql" in migrate(database.dsn, PASSWORDS, folders).applied
 
 
 def test_two_at_once_apply_each_file_once(database: Database) -> None:
@@ -233,12 +237,13 @@ def test_the_command_line_tells_what_it_did(
 ) -> None:
     (tmp_path / "password").write_text(PASSWORD + "\n")
     monkeypatch.delenv("DIRECTORY_PASSWORD", raising=False)
+    monkeypatch.setenv("ASSET_PASSWORD", PASSWORD)
 
     code = main(["--dsn", database.dsn, "--password-file", f"directory={tmp_path / 'password'}", "--json"])
 
     told = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert told["passwords_set"] == ["directory"]
+    assert told["passwords_set"] == ["asset", "directory"]
     assert told["applied"][0] == "rls/0001_tenant_context.sql"
 
 

@@ -7,30 +7,42 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from services import directory
+import services
 from tests.services.conftest import Api
 
-STATEMENT = (Path(directory.__file__).parent / "publication.sql").read_text("utf-8")
-AT_HOME = {"login_identifiers", "idempotency_keys", "migrations"}
+FOLDER = Path(services.__file__).parent
+PUBLISHING = ("directory", "asset")
+AT_HOME = {
+    "directory": {"login_identifiers", "idempotency_keys", "migrations"},
+    "asset": {"idempotency_keys", "migrations"},
+}
+
+
+def _statement(service: str) -> str:
+    return (FOLDER / service / "publication.sql").read_text("utf-8")
 
 
 def test_every_table_is_published_whole_or_stays_at_home(own_api: Api) -> None:
     with psycopg.connect(own_api.platform.admin_dsn) as admin:
-        admin.execute(STATEMENT)
+        for service in PUBLISHING:
+            admin.execute(_statement(service).encode())
         published = admin.execute(
-            "SELECT tablename::text, attnames::text[] FROM pg_publication_tables WHERE pubname = 'rireki_directory'"
+            "SELECT schemaname || '.' || tablename, attnames::text[] FROM pg_publication_tables "
+            "WHERE pubname = 'rireki_platform'"
         ).fetchall()
         columns = admin.execute(
-            "SELECT table_name::text, array_agg(column_name::text ORDER BY ordinal_position) "
-            "FROM information_schema.columns WHERE table_schema = 'directory' GROUP BY 1"
+            "SELECT table_schema || '.' || table_name, array_agg(column_name::text ORDER BY ordinal_position) "
+            "FROM information_schema.columns WHERE table_schema = ANY(%s) GROUP BY 1",
+            (list(PUBLISHING),),
         ).fetchall()
         admin.rollback()
 
-    told = {table: names for table, names in columns if table not in AT_HOME}
-    assert dict(published) == told
-    assert {table for table, _ in columns} - told.keys() == AT_HOME
+    at_home = {f"{service}.{table}" for service, tables in AT_HOME.items() for table in tables}
+    assert dict(published) == {table: names for table, names in columns if table not in at_home}
+    assert {table for table, _ in columns} - dict(published).keys() == at_home
 
 
+@pytest.mark.parametrize("service", PUBLISHING)
 @pytest.mark.parametrize("table", ["login_identifiers", "idempotency_keys"])
-def test_an_email_address_is_kept_in_no_published_table(table: str) -> None:
-    assert f"directory.{table}" not in STATEMENT.split("CREATE PUBLICATION")[1]
+def test_an_email_address_is_kept_in_no_published_table(table: str, service: str) -> None:
+    assert f"{service}.{table}" not in _statement(service).split("PUBLICATION", 1)[1]

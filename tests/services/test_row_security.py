@@ -11,24 +11,20 @@ import pytest
 from psycopg import errors as pg
 from psycopg import sql
 
-from services.migrate.apply import OWNER
 from services.shared.context import Context
 from services.shared.errors import StartupError
 from services.shared.transaction import Database
+from tests.services import matrix
 from tests.services.conftest import Api, Platform, TwoTenants
 
-TABLES = (
-    "tenants",
-    "organisations",
-    "pharmacies",
-    "users",
-    "login_identifiers",
-    "memberships",
-    "role_grants",
-    "events",
-    "idempotency_keys",
-)
-UPDATABLE = ("organisations", "pharmacies", "users", "memberships", "role_grants")
+SABOTAGE = {
+    "its policy dropped": "DROP POLICY tenant ON {}",
+    "its policy open to reading": "ALTER POLICY tenant ON {} USING (true)",
+    "its policy open to writing": "ALTER POLICY tenant ON {} WITH CHECK (true)",
+    "the owner let off": "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY",
+    "row security off": "ALTER TABLE {} DISABLE ROW LEVEL SECURITY",
+    "a second, open policy": "CREATE POLICY helpful ON {} USING (true)",
+}
 
 
 @pytest.fixture
@@ -44,7 +40,7 @@ def platform(two_tenants: TwoTenants) -> Platform:
 @pytest.fixture
 def service(platform: Platform) -> Iterator[psycopg.Connection[Any]]:
     """Logged in as the service, to run whatever SQL a mistake might run."""
-    with psycopg.connect(platform.service_dsn) as connection:
+    with psycopg.connect(platform.dsn_of("directory")) as connection:
         yield connection
         connection.rollback()
 
@@ -54,90 +50,49 @@ def _bind(connection: psycopg.Connection[Any], tenant: str) -> None:
 
 
 def _tenants_seen(connection: psycopg.Connection[Any], table: str) -> set[str]:
-    query = sql.SQL("SELECT DISTINCT tenant_id::text FROM {}").format(sql.Identifier("directory", table))
+    query = sql.SQL("SELECT DISTINCT tenant_id::text FROM {}").format(sql.Identifier(*table.split(".")))
     return {row[0] for row in connection.execute(query)}
 
 
-def test_every_table_with_a_tenant_is_looked_at_here(platform: Platform) -> None:
-    found = platform.rows(
-        "SELECT table_name FROM information_schema.columns "
-        "WHERE table_schema = 'directory' AND column_name = 'tenant_id'"
-    )
-
-    assert {row["table_name"] for row in found} == set(TABLES)
+@pytest.fixture
+def admin(platform: Platform) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(platform.admin_dsn) as connection:
+        yield connection
+        connection.rollback()
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_a_tenant_sees_its_rows_and_no_others(
-    table: str, tenants: tuple[str, str], service: psycopg.Connection[Any]
+def test_the_matrix_of_tenant_role_table_and_command_holds(
+    tenants: tuple[str, str], admin: psycopg.Connection[Any]
 ) -> None:
-    for tenant in tenants:
-        _bind(service, tenant)
-
-        assert _tenants_seen(service, table) == {tenant}
+    assert len(matrix.tables(admin)) >= 15
+    assert matrix.breaches(admin, *tenants) == []
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_without_a_tenant_there_are_no_rows_before_and_after_one_was_bound(
-    table: str, tenants: tuple[str, str], service: psycopg.Connection[Any]
+@pytest.mark.parametrize("sabotage", SABOTAGE.values(), ids=SABOTAGE)
+def test_the_matrix_and_the_migrations_notice_whichever_table_is_opened(
+    sabotage: LiteralString, tenants: tuple[str, str], admin: psycopg.Connection[Any]
 ) -> None:
-    assert _tenants_seen(service, table) == set()
+    for table in matrix.tables(admin):
+        schema, _, name = table.partition(".")
+        with admin.transaction(force_rollback=True):
+            admin.execute(sql.SQL(sabotage).format(sql.Identifier(schema, name)))
 
+            lacking = admin.execute("SELECT relation FROM rls.unprotected(%s)", (schema,)).fetchall()
+            broken = matrix.breaches(admin, *tenants, only=[table])
+
+        assert (name,) in lacking
+        assert broken, f"{table}: {sabotage} and no cell fell"
+
+
+def test_no_tenant_is_bound_any_more_once_its_transaction_is_over(
+    tenants: tuple[str, str], service: psycopg.Connection[Any]
+) -> None:
     _bind(service, tenants[0])
-    assert _tenants_seen(service, table) == {tenants[0]}
+    assert _tenants_seen(service, "directory.users") == {tenants[0]}
     service.commit()
 
     assert service.execute("SELECT current_setting('app.tenant_id', true)").fetchone() == ("",)
-    assert _tenants_seen(service, table) == set()
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_dropping_the_policy_or_its_force_would_be_noticed(
-    table: str, tenants: tuple[str, str], platform: Platform
-) -> None:
-    name = sql.Identifier("directory", table)
-    with psycopg.connect(platform.admin_dsn) as admin:
-        admin.execute("SELECT 1")
-        for broken in ("DROP POLICY tenant ON {}", "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY"):
-            assert admin.execute("SELECT * FROM rls.unprotected('directory')").fetchall() == []
-            admin.execute(sql.SQL(broken).format(name))
-            lacking = admin.execute("SELECT relation FROM rls.unprotected('directory')").fetchall()
-            assert (table,) in lacking
-            admin.rollback()
-        admin.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(name))
-        admin.execute("SET LOCAL ROLE directory")
-        _bind(admin, tenants[0])
-        assert _tenants_seen(admin, table) == set(tenants)  # what the policy has kept from us
-        admin.rollback()
-
-
-@pytest.mark.parametrize("table", UPDATABLE)
-def test_a_tenant_touches_its_rows_and_no_others(
-    table: str, tenants: tuple[str, str], service: psycopg.Connection[Any]
-) -> None:
-    mine, theirs = tenants
-    _bind(service, mine)
-    statement = sql.SQL("UPDATE {} SET updated_at = now() WHERE tenant_id = %s").format(
-        sql.Identifier("directory", table)
-    )
-
-    assert service.execute(statement, (mine,)).rowcount == 1
-    assert service.execute(statement, (theirs,)).rowcount == 0
-
-
-def test_a_row_can_not_be_written_for_another_tenant(
-    tenants: tuple[str, str], service: psycopg.Connection[Any]
-) -> None:
-    insert = (
-        "INSERT INTO directory.organisations (id, tenant_id, kind, name, kana, version) "
-        "VALUES (%s, %s, 'area', 'x', 'x', 1)"
-    )
-    mine, theirs = tenants
-    _bind(service, mine)
-    service.execute(insert, (uuid4(), mine))
-
-    with pytest.raises(pg.InsufficientPrivilege, match="row-level security"):
-        service.execute(insert, (uuid4(), theirs))
+    assert _tenants_seen(service, "directory.users") == set()
 
 
 def test_a_row_can_not_refer_to_another_tenants_row(tenants: tuple[str, str], service: psycopg.Connection[Any]) -> None:
@@ -158,20 +113,13 @@ def test_a_row_can_not_refer_to_another_tenants_row(tenants: tuple[str, str], se
         service.execute(insert, (uuid4(), mine, found[0]))
 
 
-def test_the_owner_is_bound_too(tenants: tuple[str, str], platform: Platform) -> None:
-    with psycopg.connect(platform.admin_dsn) as connection:
-        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
-
-        assert {table: _tenants_seen(connection, table) for table in TABLES} == {table: set() for table in TABLES}
-        _bind(connection, tenants[1])
-        assert {table: _tenants_seen(connection, table) for table in TABLES} == {t: {tenants[1]} for t in TABLES}
-
-
-@pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("command", ["DELETE FROM {}", "TRUNCATE {}", "ALTER TABLE {} DISABLE ROW LEVEL SECURITY"])
-def test_the_service_may_not(command: str, table: str, service: psycopg.Connection[Any]) -> None:
-    with pytest.raises(pg.InsufficientPrivilege):
-        service.execute(sql.SQL(command).format(sql.Identifier("directory", table)))
+def test_a_service_may_not(command: LiteralString, admin: psycopg.Connection[Any]) -> None:
+    for table in matrix.tables(admin):
+        for role in ("directory", "asset"):
+            with pytest.raises(pg.InsufficientPrivilege), admin.transaction(force_rollback=True):
+                admin.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+                admin.execute(sql.SQL(command).format(sql.Identifier(*table.split("."))))
 
 
 @pytest.mark.parametrize("column", ["id", "tenant_id", "created_at"])
@@ -180,24 +128,65 @@ def test_the_service_may_not_move_a_row_to_another_id_or_tenant(column: str, ser
         service.execute(sql.SQL("UPDATE directory.users SET {column} = {column}").format(column=sql.Identifier(column)))
 
 
-def test_the_services_role_has_exactly_its_grants(platform: Platform) -> None:
-    role = platform.rows(
-        "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles "
-        "WHERE rolname = 'directory'"
+GRANTS: dict[str, dict[str, set[str]]] = {
+    "directory": {
+        "SELECT, INSERT": {
+            "directory.tenants",
+            "directory.organisations",
+            "directory.pharmacies",
+            "directory.users",
+            "directory.login_identifiers",
+            "directory.memberships",
+            "directory.role_grants",
+            "directory.events",
+            "directory.idempotency_keys",
+        },
+        "UPDATE": {
+            "directory.organisations",
+            "directory.pharmacies",
+            "directory.users",
+            "directory.memberships",
+            "directory.role_grants",
+        },
+    },
+    "asset": {
+        "SELECT, INSERT": {
+            "asset.contracts",
+            "asset.licenses",
+            "asset.devices",
+            "asset.assignments",
+            "asset.events",
+            "asset.idempotency_keys",
+        },
+        "SELECT": {"asset.products", "directory.tenants", "directory.pharmacies", "directory.users"},
+        "UPDATE": {"asset.contracts", "asset.licenses", "asset.devices", "asset.assignments"},
+    },
+}
+
+
+@pytest.mark.parametrize("role", GRANTS)
+def test_a_services_role_has_exactly_its_grants(role: str, platform: Platform) -> None:
+    attributes = platform.rows(
+        "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = %s",
+        role,
     )
     granted = platform.rows(
-        "SELECT table_name, privilege_type FROM information_schema.role_table_grants WHERE grantee = 'directory'"
+        "SELECT DISTINCT table_schema || '.' || table_name AS name, privilege_type AS privilege "
+        "FROM information_schema.role_column_grants WHERE grantee = %s",
+        role,
     )
-    columns = platform.rows(
-        "SELECT DISTINCT table_name FROM information_schema.role_column_grants "
-        "WHERE grantee = 'directory' AND privilege_type = 'UPDATE'"
+    whole = platform.rows(
+        "SELECT DISTINCT privilege_type AS privilege FROM information_schema.role_table_grants WHERE grantee = %s", role
     )
 
-    assert role == [dict.fromkeys(role[0], False)]
-    assert {(row["table_name"], row["privilege_type"]) for row in granted} == {
-        (table, privilege) for table in TABLES for privilege in ("SELECT", "INSERT")
+    assert attributes == [dict.fromkeys(attributes[0], False)]
+    assert {(row["name"], row["privilege"]) for row in granted} == {
+        (table, privilege)
+        for privileges, tables in GRANTS[role].items()
+        for privilege in privileges.split(", ")
+        for table in tables
     }
-    assert {row["table_name"] for row in columns} == set(UPDATABLE)
+    assert {row["privilege"] for row in whole} == {"SELECT", "INSERT"}  # no DELETE; UPDATE by column
 
 
 def test_another_tenants_ids_are_not_there(api: Api) -> None:
@@ -245,7 +234,7 @@ def test_one_pooled_connection_serves_two_tenants_without_mixing_them(
     tenants: tuple[str, str], platform: Platform
 ) -> None:
     query: LiteralString = "SELECT DISTINCT tenant_id::text AS t, pg_backend_pid() AS pid FROM directory.users"
-    database = Database(platform.service_dsn, max_connections=1, name="test")
+    database = Database(platform.dsn_of("directory"), max_connections=1, name="test")
     database.open()
     try:
         backends = set()
@@ -281,7 +270,7 @@ def test_a_role_that_row_security_does_not_bind_is_refused_at_the_start(platform
 )
 def test_the_policy_uses_the_tenants_index(query: str, tenants: tuple[str, str], platform: Platform) -> None:
     """With two tenants a scan is as good, so the planner is told to avoid it; what counts is that an index serves."""
-    with psycopg.connect(platform.service_dsn) as connection:
+    with psycopg.connect(platform.dsn_of("directory")) as connection:
         _bind(connection, tenants[0])
         connection.execute("SET LOCAL enable_seqscan = off")
 

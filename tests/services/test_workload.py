@@ -185,7 +185,7 @@ def _process(platform: Platform, port: int) -> Iterator[subprocess.Popen[bytes]]
     """The directory as an operator starts it; killed at the end if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "services.directory.app:create_app", "--factory", "--port", str(port)],
-        env={**os.environ, "DIRECTORY_DSN": platform.service_dsn, "DIRECTORY_TOKEN": TOKEN},
+        env={**os.environ, "DIRECTORY_DSN": platform.dsn_of("directory"), "DIRECTORY_TOKEN": TOKEN},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

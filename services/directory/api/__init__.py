@@ -1,1 +1,1 @@
-"""HTTP in, HTTP out: one router per aggregate, one function per command, and ``history`` for what happened."""
+"""HTTP in, HTTP out: one router per aggregate, one function per command."""

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from services.directory.api import reads
-from services.directory.call import Commanding, Reading
 from services.directory.commands import memberships
 from services.directory.events import MEMBERSHIP
+from services.web import reads
+from services.web.call import Commanding, Reading
 
 router = APIRouter(prefix="/memberships", tags=["memberships"])
 

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from services.directory.api import reads
-from services.directory.call import Commanding, Reading
 from services.directory.commands import organisations
 from services.directory.events import ORGANISATION
+from services.web import reads
+from services.web.call import Commanding, Reading
 
 router = APIRouter(prefix="/organisations", tags=["organisations"])
 

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from services.directory.api import reads
-from services.directory.call import Commanding, Reading
 from services.directory.commands import role_grants
 from services.directory.events import ROLE_GRANT
+from services.web import reads
+from services.web.call import Commanding, Reading
 
 router = APIRouter(prefix="/role-grants", tags=["role grants"])
 

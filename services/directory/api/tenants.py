@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from services.directory.api import reads
-from services.directory.call import Founding, Reading
 from services.directory.commands import tenants
 from services.directory.events import TENANT
+from services.web import reads
+from services.web.call import Founding, Reading
 
 router = APIRouter(tags=["tenants"])
 

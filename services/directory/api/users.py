@@ -7,11 +7,11 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from services.directory.api import reads
-from services.directory.call import Commanding, Reading
 from services.directory.commands import memberships, role_grants, users
 from services.directory.events import USER
 from services.shared.errors import NotFound
+from services.web import reads
+from services.web.call import Commanding, Reading
 
 router = APIRouter(prefix="/users", tags=["users"])
 

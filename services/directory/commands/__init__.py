@@ -1,5 +1,5 @@
 """What each command does inside its transaction: decide on the state, change it, record the event.
 
-``state`` finds and locks what is decided on; the others are one file per aggregate. Locks are taken in one order, so
+One file per aggregate. Locks are taken in one order, so
 that no two commands wait for each other: user, membership or role grant, organisation, pharmacy.
 """

@@ -8,13 +8,14 @@ from uuid import UUID
 
 from pydantic import model_validator
 
-from services.directory.call import Done
-from services.directory.commands.state import hold, lock
 from services.directory.events import MEMBERSHIP, MEMBERSHIP_ASSIGNED, MEMBERSHIP_ENDED, ORGANISATION, PHARMACY, USER
-from services.directory.fields import Command, Day, WeeklyHours
+from services.directory.fields import WeeklyHours
 from services.shared.errors import Conflict, NotFound
 from services.shared.event import Recorded, record
+from services.shared.state import hold, lock
 from services.shared.transaction import TenantTransaction
+from services.web.call import Done
+from services.web.fields import Command, Day
 
 
 class Place(Command):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from services.directory.call import Done
-from services.directory.commands.state import hold, lock, need_tenant
 from services.directory.events import ORGANISATION, ORGANISATION_REGISTERED, ORGANISATION_RENAMED
-from services.directory.fields import Command, Name, OrganisationKind
+from services.directory.fields import OrganisationKind
 from services.shared.errors import Conflict
 from services.shared.event import record
+from services.shared.state import hold, lock, need_tenant
 from services.shared.transaction import TenantTransaction
+from services.web.call import Done
+from services.web.fields import Command, Name
 
 
 class RegisterOrganisation(Command):

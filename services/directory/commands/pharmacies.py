@@ -7,22 +7,14 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from pydantic import Field, model_validator
 
-from services.directory.call import Done
-from services.directory.commands.state import hold, lock, need_tenant
 from services.directory.events import ORGANISATION, PHARMACY, PHARMACY_REGISTERED, PHARMACY_TRANSFERRED
-from services.directory.fields import (
-    Command,
-    Day,
-    Name,
-    OpeningHours,
-    PharmacyCode,
-    PharmacyService,
-    Prefecture,
-    SquareMetres,
-)
+from services.directory.fields import OpeningHours, PharmacyCode, PharmacyService, Prefecture, SquareMetres
 from services.shared.errors import Conflict
 from services.shared.event import record
+from services.shared.state import hold, lock, need_tenant
 from services.shared.transaction import TenantTransaction
+from services.web.call import Done
+from services.web.fields import Command, Day, Name
 
 
 class _Designated(Command):

@@ -6,13 +6,14 @@ from uuid import UUID
 
 from pydantic import model_validator
 
-from services.directory.call import Done
-from services.directory.commands.state import hold, lock
 from services.directory.events import ORGANISATION, PHARMACY, ROLE_GRANT, ROLE_GRANTED, ROLE_REVOKED, USER
-from services.directory.fields import Command, Role
+from services.directory.fields import Role
 from services.shared.errors import Conflict
 from services.shared.event import Recorded, record
+from services.shared.state import hold, lock
 from services.shared.transaction import TenantTransaction
+from services.web.call import Done
+from services.web.fields import Command
 
 
 class GrantRole(Command):

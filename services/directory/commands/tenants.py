@@ -6,12 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.directory.call import Done
 from services.directory.events import TENANT_CREATED
-from services.directory.fields import Command, CorporateNumber, Name
+from services.directory.fields import CorporateNumber
 from services.shared.errors import Conflict
 from services.shared.event import record
 from services.shared.transaction import TenantTransaction
+from services.web.call import Done
+from services.web.fields import Command, Name
 
 
 class CreateTenant(Command):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from services.directory.call import Done
 from services.directory.commands import memberships, role_grants
-from services.directory.commands.state import lock, need_tenant
 from services.directory.events import USER, USER_ACTIVATED, USER_INVITED, USER_RETIRED, USER_SUSPENDED
-from services.directory.fields import Command, Day, Email, Name
+from services.directory.fields import Email
 from services.shared.errors import Conflict
 from services.shared.event import EventType, record
+from services.shared.state import lock, need_tenant
 from services.shared.transaction import TenantTransaction
+from services.web.call import Done
+from services.web.fields import Command, Day, Name
 
 
 class InviteUser(Command):

@@ -39,7 +39,7 @@ DOCUMENTED: dict[str, Any] = {
     },
 }
 
-_log = logging.getLogger("services.directory")
+_log = logging.getLogger("services.web")
 
 
 def problem(

@@ -1,6 +1,6 @@
 """One call of the API: who makes it, under which key, and what it answers.
 
-Who calls, in this release: whoever holds the shared token ``DIRECTORY_TOKEN`` is trusted to name the tenant and the
+Who calls, in this release: whoever holds the shared token ``<SERVICE>_TOKEN`` is trusted to name the tenant and the
 actor in headers. That keeps the port from being open; it does not prove who the actor is. Treat the token as a
 service's credential and keep the service on the loopback interface, until tokens of the auth service, which can't be
 forged by a caller, take the place of these headers.
@@ -25,13 +25,14 @@ from uuid import UUID, uuid4, uuid5
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from services.directory.fields import Command
 from services.shared.context import ActorType, Context
 from services.shared.errors import InvalidRequest, KeyReused, VersionRequired
 from services.shared.event import Recorded
 from services.shared.transaction import Database, TenantTransaction
+from services.web.fields import Command
 
 _TENANTS = UUID("5a0c1e02-6f0e-5b53-9a43-0f6b3f0d7c11")  # namespace of ids made from keys, where no tenant exists yet
 _ETAG = re.compile(r'\A(?:W/)?"([0-9]{1,18})"\Z')
@@ -88,7 +89,7 @@ class Call:
         context = replace(self.caller.context, reason=body.reason, effective_at=body.effective_at)
         digest = _digest(self.request, body)
         with self.caller.database.tenant_transaction(context) as transaction:
-            status, answer, replayed = _once(transaction, self.key, digest, command)
+            status, answer, replayed = _once(transaction, self.request.app.state.schema, self.key, digest, command)
         headers = {
             "ETag": f'"{answer["state"]["version"]}"',
             "X-Request-Id": context.request_id,
@@ -102,15 +103,16 @@ class Call:
 
 
 def _once(
-    transaction: TenantTransaction, key: str, digest: str, command: Callable[[TenantTransaction], Done]
+    transaction: TenantTransaction, schema: str, key: str, digest: str, command: Callable[[TenantTransaction], Done]
 ) -> tuple[int, dict[str, Any], bool]:
     """The status, the answer, and whether it is an earlier one. Raises KeyReused."""
     # Two requests with one key at once: the second waits here and then finds the first one's answer.
     transaction.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"directory/{transaction.tenant_id}/{key}",)
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{schema}/{transaction.tenant_id}/{key}",)
     )
+    keys = sql.Identifier(schema, "idempotency_keys")
     earlier = transaction.row(
-        "SELECT request_digest, status, answer FROM directory.idempotency_keys WHERE tenant_id = %s AND key = %s",
+        sql.SQL("SELECT request_digest, status, answer FROM {} WHERE tenant_id = %s AND key = %s").format(keys),
         (transaction.tenant_id, key),
     )
     if earlier is not None:
@@ -120,8 +122,10 @@ def _once(
     done = command(transaction)
     status = 201 if done.created else 200
     row = transaction.row(
-        "INSERT INTO directory.idempotency_keys (tenant_id, key, request_digest, status, answer) "
-        "VALUES (%s, %s, %s, %s, %s) RETURNING answer",
+        sql.SQL(
+            "INSERT INTO {} (tenant_id, key, request_digest, status, answer) VALUES (%s, %s, %s, %s, %s) "
+            "RETURNING answer"
+        ).format(keys),
         (transaction.tenant_id, key, digest, status, Jsonb(_answer(done))),
     )
     assert row is not None

@@ -7,8 +7,8 @@ import hmac
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.directory.problems import problem
 from services.shared.errors import ServiceError, Unauthenticated
+from services.web.problems import problem
 
 MAX_BODY_BYTES = 64 * 1024  # ten times the longest command
 _OPEN_PATHS = frozenset({"/healthz", "/docs", "/openapi.json"})  # they tell nothing about any tenant

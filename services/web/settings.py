@@ -15,9 +15,9 @@ _DEFAULT_CONNECTIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``DIRECTORY_DSN`` and ``DIRECTORY_TOKEN`` (or ``…_FILE`` naming a file) are required.
+    """``<SERVICE>_DSN`` and ``<SERVICE>_TOKEN`` (or ``…_FILE`` naming a file) are required.
 
-    ``DIRECTORY_MAX_CONNECTIONS`` defaults to 8: more than two cores can use, far below the role's limit of 30.
+    ``<SERVICE>_MAX_CONNECTIONS`` defaults to 8: more than two cores can use, far below the role's limit of 30.
     """
 
     dsn: str = field(repr=False)
@@ -25,21 +25,21 @@ class Settings:
     max_connections: int = _DEFAULT_CONNECTIONS
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def from_environment(cls, service: str, environment: Mapping[str, str] = os.environ) -> Settings:
         """Raises StartupError naming the variable."""
-        token = _secret(environment, "DIRECTORY_TOKEN")
+        prefix = service.upper()
+        token = _secret(environment, f"{prefix}_TOKEN")
         if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
             raise StartupError(
                 f"must be at least {_SHORTEST_TOKEN} printable ASCII characters without spaces",
-                subject="DIRECTORY_TOKEN",
+                subject=f"{prefix}_TOKEN",
                 fix="python -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
-        text = environment.get("DIRECTORY_MAX_CONNECTIONS", str(_DEFAULT_CONNECTIONS))
+        connections = f"{prefix}_MAX_CONNECTIONS"
+        text = environment.get(connections, str(_DEFAULT_CONNECTIONS))
         if not text.isdecimal() or not 1 <= int(text) <= 30:
-            raise StartupError(
-                f"must be 1 … 30, got {text}", subject="DIRECTORY_MAX_CONNECTIONS", fix="leave it out, or set e.g. 8"
-            )
-        return cls(dsn=_secret(environment, "DIRECTORY_DSN"), token=token, max_connections=int(text))
+            raise StartupError(f"must be 1 … 30, got {text}", subject=connections, fix="leave it out, or set e.g. 8")
+        return cls(dsn=_secret(environment, f"{prefix}_DSN"), token=token, max_connections=int(text))
 
 
 def _secret(environment: Mapping[str, str], name: str) -> str:

@@ -14,7 +14,7 @@ from services.shared.transaction import TenantTransaction
 
 def lock(transaction: TenantTransaction, aggregate: Aggregate, id: UUID, expected_version: int) -> DictRow:
     """The row, kept from others until the end. Raises NotFound, VersionConflict."""
-    row = _find(transaction, aggregate, id, "FOR UPDATE")
+    row = take(transaction, aggregate, id)
     if row["version"] != expected_version:
         raise VersionConflict(
             f"{aggregate.type} {id} is at version {row['version']}, the command expects {expected_version}"
@@ -22,24 +22,28 @@ def lock(transaction: TenantTransaction, aggregate: Aggregate, id: UUID, expecte
     return row
 
 
+def take(transaction: TenantTransaction, aggregate: Aggregate, id: UUID) -> DictRow:
+    """The row whatever its version, kept from others until the end: they take turns. Raises NotFound."""
+    return _find(transaction, aggregate, id, sql.SQL("FOR NO KEY UPDATE"))
+
+
 def hold(transaction: TenantTransaction, aggregate: Aggregate, id: UUID) -> DictRow:
     """A row that the command refers to: it can't change until the end. Raises NotFound."""
-    return _find(transaction, aggregate, id, "FOR SHARE")
+    return _find(transaction, aggregate, id, sql.SQL("FOR SHARE"))
 
 
 def need_tenant(transaction: TenantTransaction) -> DictRow:
-    """The tenant's row; it needs no lock, for it never ends. Raises NotFound."""
+    """The tenant's row, which every service may read; it needs no lock, for it never ends. Raises NotFound."""
     row = transaction.row("SELECT * FROM directory.tenants WHERE tenant_id = %s", (transaction.tenant_id,))
     if row is None:
         raise NotFound(f"there is no tenant {transaction.tenant_id}")
     return row
 
 
-def _find(transaction: TenantTransaction, aggregate: Aggregate, id: UUID, strength: str) -> DictRow:
-    strengths = {"FOR UPDATE": sql.SQL("FOR NO KEY UPDATE"), "FOR SHARE": sql.SQL("FOR SHARE")}
+def _find(transaction: TenantTransaction, aggregate: Aggregate, id: UUID, strength: sql.SQL) -> DictRow:
     row = transaction.row(
         sql.SQL("SELECT * FROM {} WHERE tenant_id = %s AND {} = %s {}").format(
-            sql.Identifier(aggregate.schema, aggregate.table), sql.Identifier(aggregate.key), strengths[strength]
+            sql.Identifier(aggregate.schema, aggregate.table), sql.Identifier(aggregate.key), strength
         ),
         (transaction.tenant_id, id),
     )

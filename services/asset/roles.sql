@@ -1,0 +1,18 @@
+-- The role that the asset service logs in as. It owns nothing, bypasses nothing, and gets its password from migrate.
+DO $$
+BEGIN
+    CREATE ROLE asset LOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+
+-- One service can't starve the others: few connections, no statement or open transaction without an end.
+ALTER ROLE asset CONNECTION LIMIT 30;
+ALTER ROLE asset SET statement_timeout = '10s';
+ALTER ROLE asset SET lock_timeout = '5s';
+ALTER ROLE asset SET idle_in_transaction_session_timeout = '15s';
+
+-- Every name in the service's SQL is written out; nothing is found by accident.
+ALTER ROLE asset SET search_path = '';
+ALTER ROLE asset SET timezone = 'UTC';
