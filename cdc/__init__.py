@@ -9,6 +9,8 @@ In the order in which a change passes through:
     slot          what PostgreSQL remembers for us
     copy          a table's rows at one exact position
     stream        the receiving thread: bytes, keepalives, back-pressure
+    libpq         what has arrived, in one call
+    messages      many messages in one buffer
     protocol      the rare messages, decoded one by one
     scan          the frequent ones, indexed in bulk (Numba)
     assemble      whole transactions out of slices

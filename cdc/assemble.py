@@ -19,9 +19,9 @@ from cdc.batch import Batch, TableChanges
 from cdc.changes import RelationDecoder
 from cdc.errors import ProtocolViolation
 from cdc.lsn import Lsn
+from cdc.messages import Messages
 from cdc.protocol import RELATION, RelationMessage, from_postgres_time, parse_relation
 from cdc.relation import Relation
-from cdc.scan import ENVELOPE
 
 DecoderOf = Callable[[RelationMessage], RelationDecoder]
 
@@ -56,7 +56,7 @@ class Assembler:
         self._tables: dict[int, int] = {}  # relation oid -> number in _table_names
         self._table_names: list[str] = []
         self._at = np.array([0, 0, 0, 0, -1], np.int64)
-        self._raw: list[bytes] = []
+        self._raw: list[Messages] = []
         self._raw_bytes = 0
         self._ready = _Decoded()
         self._in_transaction = False
@@ -87,20 +87,19 @@ class Assembler:
         """Something has arrived whose commit hasn't."""
         return self._in_transaction or bool(self._raw)
 
-    def feed(self, messages: list[bytes]) -> None:
-        """Take in messages in order, each with its envelope."""
-        if not messages:
-            return
+    def feed(self, messages: Messages) -> None:
+        """Take in messages in order."""
         last_commit = _last_commit(messages)
         if last_commit >= 0:
-            self._decode(self._raw + messages[: last_commit + 1])
+            self._decode(Messages.joined([*self._raw, messages.part(0, last_commit + 1)]))
             self._in_transaction = False
             self._raw, self._raw_bytes = [], 0
-            messages = messages[last_commit + 1 :]
-        self._raw += messages
-        self._raw_bytes += sum(map(len, messages))
+            messages = messages.part(last_commit + 1, messages.count)
+        if messages.count:
+            self._raw.append(messages)
+            self._raw_bytes += len(messages.content)
         if self._raw_bytes > _RAW_LIMIT_BYTES:
-            self._decode(self._raw)
+            self._decode(Messages.joined(self._raw))
             self._in_transaction = True
             self._raw, self._raw_bytes = [], 0
 
@@ -131,15 +130,12 @@ class Assembler:
         self._from = wal_end
         return batch
 
-    def _decode(self, messages: list[bytes]) -> None:
+    def _decode(self, messages: Messages) -> None:
         """Decode messages, cut where a relation's columns change under changes already scanned."""
-        buf, starts = _join(messages)
-        kinds = scan.kinds_of(buf, starts)
+        buf, starts, kinds = messages.content, messages.starts, messages.kinds
         begin = 0
         for i in np.flatnonzero(kinds == RELATION).tolist():
-            payload_at = int(starts[i]) + ENVELOPE
-            message_end = int(starts[i + 1]) if i + 1 < len(starts) else len(buf)
-            message = parse_relation(buf[payload_at:message_end].tobytes())
+            message = parse_relation(messages.payload(i))
             known = self._announced.get(message.oid)
             if known == message:
                 continue
@@ -198,17 +194,6 @@ _PREFIXES = tuple(
 )
 
 
-def _last_commit(messages: list[bytes]) -> int:
-    for i in range(len(messages) - 1, -1, -1):
-        if messages[i][ENVELOPE] == _COMMIT:
-            return i
-    return -1
-
-
-def _join(messages: list[bytes]) -> tuple[scan.Bytes, scan.Ints]:
-    """One buffer, and where each message starts in it."""
-    buf = np.frombuffer(b"".join(messages), np.uint8)
-    lengths = np.fromiter(map(len, messages), np.int64, len(messages))
-    starts = np.zeros(len(messages), np.int64)
-    np.cumsum(lengths[:-1], out=starts[1:])
-    return buf, starts
+def _last_commit(messages: Messages) -> int:
+    found = np.flatnonzero(messages.kinds == _COMMIT)
+    return int(found[-1]) if len(found) else -1

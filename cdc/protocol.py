@@ -13,7 +13,6 @@ from cdc.errors import ProtocolViolation
 from cdc.lsn import Lsn
 from cdc.relation import ReplicaIdentity, TableName
 
-WAL_MESSAGE, KEEPALIVE = ord("w"), ord("k")
 RELATION = ord("R")
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)

@@ -19,9 +19,6 @@ NULL, UNCHANGED, ABSENT = -1, -2, -3
 
 INSERT, UPDATE, DELETE, TRUNCATE = 0, 1, 2, 3
 
-# A message as libpq hands it over: 'w', start of WAL, end of WAL, server clock; then pgoutput's own bytes.
-ENVELOPE = 25
-
 # Logical messages told apart by the kernel, so that a transaction's context costs no Python loop.
 OTHER, CONTEXT, RESYNC, HEARTBEAT = 0, 1, 2, 3
 CONTEXT_PREFIX, RESYNC_PREFIX, HEARTBEAT_PREFIX = b"rireki.context", b"rireki.resync", b"rireki.heartbeat"
@@ -81,7 +78,7 @@ def kinds_of(buf, starts):  # type: ignore[no-untyped-def]
     """First byte of each message's pgoutput part."""
     out = np.empty(len(starts), np.uint8)
     for i in range(len(starts)):
-        out[i] = buf[starts[i] + ENVELOPE]
+        out[i] = buf[starts[i]]
     return out
 
 
@@ -94,7 +91,7 @@ def count_changes(buf, starts, kinds):  # type: ignore[no-untyped-def]
         if kind == 73 or kind == 85 or kind == 68:  # 'I' 'U' 'D'
             changes += 1
         elif kind == 84:  # 'T'
-            changes += read_u32(buf, starts[i] + ENVELOPE + 1)
+            changes += read_u32(buf, starts[i] + 1)
         elif kind == 66:  # 'B'
             transactions += 1
         elif kind == 77:  # 'M'
@@ -128,7 +125,7 @@ def index_changes(  # type: ignore[no-untyped-def]
     n = transactions = commits = messages = 0
     for i in range(len(starts)):
         kind = kinds[i]
-        p = starts[i] + ENVELOPE + 1
+        p = starts[i] + 1
         if kind == 73 or kind == 85 or kind == 68:
             oid[n] = read_u32(buf, p)
             p += 4

@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 
+import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.pq import ExecStatus
 
+from cdc import libpq
 from cdc.errors import RirekiError, SourceUnreachable
 from cdc.lsn import Lsn
-from cdc.protocol import WAL_MESSAGE, Keepalive, parse_keepalive, standby_status
+from cdc.messages import Messages
+from cdc.protocol import Keepalive, parse_keepalive, standby_status
 from cdc.source import address, connect, explain, explained
 
-# A slice is what one scan sees: large enough that its fixed costs vanish, small enough to stay in memory twice.
-_SLICE_BYTES = 4 << 20
-_SLICE_MESSAGES = 1 << 15
+# What is received into at once: large enough that a scan's fixed costs vanish, small enough to be held several times.
+_BUFFER_BYTES = 4 << 20
+# While bytes keep coming we look again only after this pause: fewer, fuller looks, and still no delay to speak of.
+_BUSY_PAUSE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
     """Messages in order of arrival; ``keepalive`` came after them."""
 
-    messages: list[bytes]
-    byte_count: int
+    messages: Messages
     keepalive: Keepalive | None
 
 
@@ -45,6 +49,9 @@ class ReplicationStream:
         self._received, self._confirmed = Lsn(0), Lsn(0)
         self._slices: deque[Slice] = deque()
         self._buffered = 0
+        self._buf = np.empty(_BUFFER_BYTES, np.uint8)
+        self._handed_over = 0  # up to here the buffer's content is in slices
+        self._state, self._pointer, self._keepalive = libpq.new_state()
         self._changed = threading.Condition()
         self._report_now = self._ask = self._stopping = False
         self._error: RirekiError | None = None
@@ -83,24 +90,13 @@ class ReplicationStream:
             if not self._slices and self._error is None:
                 self._changed.wait(timeout_s)
             if self._slices:
-                taken = self._take_merged()
-                self._buffered -= taken.byte_count
+                taken = self._slices.popleft()
+                self._buffered -= len(taken.messages.content)
                 self._changed.notify_all()
                 return taken
             if self._error is not None:
                 raise self._error
             return None
-
-    def _take_merged(self) -> Slice:
-        """What waits, up to a slice's size: a trickle of small ones would pay a scan's fixed costs each time."""
-        messages: list[bytes] = []
-        size, keepalive = 0, None
-        while self._slices and size < _SLICE_BYTES:
-            part = self._slices.popleft()
-            messages += part.messages
-            size += part.byte_count
-            keepalive = part.keepalive  # one in the middle says nothing that its successor doesn't
-        return Slice(messages, size, keepalive)
 
     def confirm(self, lsn: Lsn) -> None:
         """PostgreSQL may forget everything before ``lsn``: call only after it is durable."""
@@ -148,9 +144,10 @@ class ReplicationStream:
         while not self._stopping:
             if self._buffered < self._buffer_bytes:
                 readable, _, _ = select.select([pgconn.socket], [], [], min(interval, 0.2))
-                if readable:
-                    pgconn.consume_input()
+                # libpq may hold a message back that is in no socket any more.
+                if readable or self._state[libpq.PENDING]:
                     self._drain()
+                    time.sleep(_BUSY_PAUSE_S)
             else:
                 with self._changed:
                     self._changed.wait(min(interval, 0.2))
@@ -171,33 +168,23 @@ class ReplicationStream:
         pgconn.flush()
 
     def _drain(self) -> None:
-        """Everything that has arrived, in slices."""
+        """Everything that has arrived, while there is room for it."""
         assert self._connection is not None
-        get = self._connection.pgconn.get_copy_data
-        messages: list[bytes] = []
-        size = 0
+        connection, state = getattr(self._connection.pgconn, "pgconn_ptr"), self._state  # noqa: B009 (not in its protocol)
         while not self._stopping:
-            n, content = get(1)
-            if n <= 0:
-                self._hand_over(messages, size, None)
-                if n < 0:
-                    raise self._ended()
+            state[[libpq.MESSAGES, libpq.KEEPALIVES]] = 0
+            libpq.receive(connection, self._buf, state, self._pointer, self._keepalive)
+            self._hand_over()
+            if state[libpq.BROKEN]:
+                raise psycopg.OperationalError(self._connection.pgconn.error_message.decode(errors="replace"))
+            if state[libpq.ENDED]:
+                raise self._ended()
+            if not state[libpq.PENDING]:
                 return
-            if content[0] == WAL_MESSAGE:
-                messages.append(content)  # type: ignore[arg-type]
-                size += n
-                if size >= _SLICE_BYTES or len(messages) >= _SLICE_MESSAGES:
-                    self._hand_over(messages, size, None)
-                    messages, size = [], 0
-                    if self._buffered >= self._buffer_bytes:
-                        return
-            else:
-                keepalive = parse_keepalive(bytes(content))
-                self._received = max(self._received, keepalive.wal_end)
-                self._report_now |= keepalive.reply_requested
-                self._hand_over(messages, size, keepalive)
-                messages, size = [], 0
-        self._hand_over(messages, size, None)
+            self._buf = np.empty(max(_BUFFER_BYTES, int(state[libpq.PENDING])), np.uint8)
+            self._handed_over = state[libpq.FILLED] = 0
+            if self._buffered >= self._buffer_bytes:
+                return
 
     def _ended(self) -> psycopg.Error:
         """Why the server left COPY mode: its error, or an orderly end."""
@@ -207,10 +194,22 @@ class ReplicationStream:
             return psycopg.errors.error_from_result(result)
         return psycopg.OperationalError("the server closed the stream")
 
-    def _hand_over(self, messages: list[bytes], size: int, keepalive: Keepalive | None) -> None:
-        if not messages and keepalive is None:
+    def _hand_over(self) -> None:
+        keepalive = None
+        if self._state[libpq.KEEPALIVES]:
+            keepalive = parse_keepalive(self._keepalive.tobytes())
+            self._received = max(self._received, keepalive.wal_end)
+            self._report_now |= keepalive.reply_requested
+        begin, filled = self._handed_over, int(self._state[libpq.FILLED])
+        count = int(self._state[libpq.MESSAGES])
+        if not count and keepalive is None:
             return
+        self._handed_over = filled
         with self._changed:
-            self._slices.append(Slice(messages, size, keepalive))
-            self._buffered += size
+            self._buffered += filled - begin
+            if self._slices and begin:
+                # Nobody has taken what lies before it in the same buffer: one slice of both.
+                waiting = self._slices.pop().messages
+                begin, count = begin - len(waiting.content), count + waiting.count
+            self._slices.append(Slice(Messages(self._buf[begin:filled], count), keepalive))
             self._changed.notify_all()

@@ -12,10 +12,11 @@ import struct
 
 import numpy as np
 
-from cdc import scan
+from cdc import libpq, scan
 from cdc.assemble import Assembler
 from cdc.changes import RelationDecoder
 from cdc.lsn import Lsn
+from cdc.messages import Messages
 from cdc.protocol import RelationMessage, parse_relation
 from cdc.relation import Column, Relation, ReplicaIdentity
 from cdc.types import PgType, lake_type
@@ -56,8 +57,10 @@ def warm_up() -> None:
     """Takes milliseconds where the cache is warm."""
     for identity in ReplicaIdentity.DEFAULT, ReplicaIdentity.FULL:
         assembler = Assembler("warm_up", Lsn(0), _decoder_of)
-        assembler.feed([b"w" + bytes(scan.ENVELOPE - 1) + message for message in _messages(identity)])
+        assembler.feed(Messages.of(_messages(identity)))
         assembler.take()
+    state, pointer, keepalive = libpq.new_state()
+    libpq.receive(0, np.empty(0, np.uint8), state, pointer, keepalive)  # libpq answers that there is no connection
     row = np.frombuffer(_row(b""), np.uint8)
     off, length = (np.zeros((len(_COLUMNS), 1), np.int64) for _ in range(2))
     scan.split_copy_rows(row, 0, off, length)

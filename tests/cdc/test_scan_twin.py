@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc import scan
+from cdc.messages import Messages
 from tests.cdc import twin
 
 COLUMNS = 3
@@ -64,14 +65,12 @@ def streams(draw: st.DrawFn) -> list[bytes]:
         lsn = 1000 * (number + 1)
         begin = b"B" + struct.pack(">QqI", lsn, clock, xid)
         found += [begin, *body, b"C" + struct.pack(">BQQq", 0, lsn, lsn + 8, clock)]
-    return [b"w" + bytes(24) + payload for payload in found]
+    return found
 
 
 def scanned(messages: list[bytes], at: np.ndarray) -> list[twin.Change]:
-    buf = np.frombuffer(b"".join(messages), np.uint8)
-    lengths = np.array([len(m) for m in messages], np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-    kinds = scan.kinds_of(buf, starts)
+    framed = Messages.of(messages)
+    buf, starts, kinds = framed.content, framed.starts, framed.kinds
     n, begun, logical = scan.count_changes(buf, starts, kinds)
     oid, op, new_at, old_at = (np.empty(n, np.int64) for _ in range(4))
     where = np.empty((n, 5), np.int64)

@@ -43,7 +43,7 @@ def changes(messages: list[bytes]) -> list[Change]:
     found: list[Change] = []
     commit_lsn = committed_at = xid = ordinal = 0
     for message in messages:
-        reader = Reader(message[25:])
+        reader = Reader(message)
         kind = reader.raw(1)
         if kind == b"B":
             commit_lsn, committed_at, xid, ordinal = reader.take("Q"), reader.take("q"), reader.take("I"), 0

@@ -14,11 +14,11 @@ from tests.conftest import Database
 PROGRAM = """
 import json, sys
 from numba.core.registry import CPUDispatcher
-import cdc.decode, cdc.scan, cdc.warm_up, lakehouse.key_hash
+import cdc.decode, cdc.libpq, cdc.scan, cdc.warm_up, lakehouse.key_hash
 from pipelines.cli import run
 
 def compiled():
-    kernels = (cdc.scan, cdc.decode, lakehouse.key_hash)
+    kernels = (cdc.libpq, cdc.scan, cdc.decode, lakehouse.key_hash)
     return {f"{m.__name__}.{name} {signature}" for m in kernels for name, kernel in vars(m).items()
             if isinstance(kernel, CPUDispatcher) for signature in kernel.signatures}
 
