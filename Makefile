@@ -2,7 +2,7 @@
 #   make demo ARGS=--json          ARGS is passed on to the target's program
 #   make test PYTHON=/opt/py/bin/python3
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format bench bench-services browser clean
+.PHONY: help demo up test soak lint format bench bench-services browser clean
 
 RUN := .venv/bin
 ENV := .venv/.synced
@@ -35,6 +35,9 @@ up: $(ENV)  ## the same stack, kept running, with the Dagster UI; Ctrl-C stops i
 
 test: lint  ## lint, then every test on real PostgreSQL, Delta and S3
 	$(RUN)/python -m pytest -q $(ARGS)
+
+soak: $(ENV)  ## half an hour of random work and random crashes, compared with the source by value
+	$(RUN)/python -m tests.soak $(ARGS)
 
 lint: $(ENV)  ## formatting, ruff, strict types, who may import whom, SQL
 	$(RUN)/ruff format --check .

@@ -28,6 +28,7 @@ from cdc.stream import ReplicationStream
 from lakehouse.cuts import Cut
 from lakehouse.errors import LakeUnreachable
 from lakehouse.writer import LakeWriter
+from pipelines import failpoints
 from pipelines.applier import Applier
 from pipelines.config import Config
 from pipelines.copies import Copies
@@ -94,7 +95,9 @@ class Capture:
         began = time.monotonic()
         writer: LakeWriter | None = None
         try:
-            writer = self._patiently(lambda: LakeWriter.open(self._config.lake_root(), self._stream))
+            writer = self._patiently(
+                lambda: LakeWriter.open(failpoints.watched(self._config.lake_root()), self._stream)
+            )
             self._report.from_lsn = writer.durable_to
             while not self._done(writer):
                 self._patiently(lambda: self._session(writer))

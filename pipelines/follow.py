@@ -12,6 +12,7 @@ from cdc.context import ResyncRequest
 from cdc.slot import beat
 from cdc.stream import ReplicationStream, Slice
 from lakehouse.writer import LakeWriter
+from pipelines import failpoints
 from pipelines.applier import Applier
 from pipelines.copies import Copies
 from pipelines.sections import Capture as Limits
@@ -86,7 +87,9 @@ class Follower:
         self._writer.append(batch)
         # A request is confirmed with its batch: served first, so that a crash in between serves it again.
         self._copies.requested(requests)
+        failpoints.hit("confirm.before")
         self._stream.confirm(batch.end_lsn)
+        failpoints.hit("confirm.after")
         self._applier.reach(batch.end_lsn, batch.source_time)
         self._progressed_at = time.monotonic()
         self._on_durable(batch)

@@ -1,0 +1,1 @@
+"""What may break, broken on purpose: the process, the connection, the slot, the server, the store."""
