@@ -30,6 +30,8 @@ def with_duckdb(root: LakeRoot, uri: str, version: int | None = None) -> pa.Tabl
         connection.load_extension(extension)
     connection.execute("SET TimeZone = 'UTC'")
     if not root.is_local:
+        import_extension("httpfs")
+        connection.execute("LOAD httpfs")
         options = root.options
         connection.execute(
             f"""CREATE SECRET (TYPE s3, KEY_ID '{options["AWS_ACCESS_KEY_ID"]}', REGION '{options["AWS_REGION"]}',
