@@ -2,7 +2,7 @@
 #   make demo ARGS=--json          ARGS is passed on to the target's program
 #   make test PYTHON=/opt/py/bin/python3
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak lint format bench bench-services browser clean
+.PHONY: help demo up test soak lint format bench bench-capture bench-services browser clean
 
 RUN := .venv/bin
 ENV := .venv/.synced
@@ -50,8 +50,10 @@ format: $(ENV)  ## rewrite what ruff can rewrite
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-bench: $(ENV)  ## measure against what everyone has; prints ratios
-	$(RUN)/python -m tests.benchmarks $(ARGS)
+bench-capture: $(ENV)  ## capture beside pg_recvlogical and COPY; prints ratios (ARGS='--only inserts --rows 200000')
+	$(RUN)/python -m tests.benchmarks.capture $(ARGS)
+
+bench: bench-capture
 
 bench-services: $(ENV)  ## the license check under 200 clients, beside a bare SELECT
 	$(RUN)/python -m tests.benchmarks.services $(ARGS)

@@ -1,0 +1,130 @@
+"""The ground for all measurements: one server, one table of 14 mixed columns, and a fresh lake and slot for each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from cdc.lsn import Lsn
+from cdc.slot import beat, ensure_slot
+from infra.postgres import Postgres
+from pipelines.setup import render
+
+TABLE = """
+CREATE TABLE wide (
+    id bigint PRIMARY KEY, i2 smallint, i4 int, b bool, f float8, n numeric(12,2), big numeric, t text, v varchar(20),
+    at timestamptz, d date, u uuid, j jsonb, raw bytea)
+"""
+ROWS = """
+SELECT i, i % 100, i % 7, i % 2 = 0, i / 3.0, i * 1.25, i / 3.0, 'name ' || i, 'y' || i,
+    now() - i * interval '1 min', current_date - (i % 1000)::int, gen_random_uuid(),
+    jsonb_build_object('a', i), '\\xdead'
+FROM generate_series({first}, {last}) i
+"""
+PATIENCE_S = 1800
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured thing. ``ratio`` is ours by theirs (or what ``ratio_of`` says), ``goal`` the least it should be."""
+
+    name: str
+    ratio_of: str
+    ratio: float
+    goal: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in self.details.items())
+        return f"{self.name}: {self.ratio_of} {self.ratio:.2f} (goal {self.goal}); {told}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@dataclass
+class Bench:
+    """``rows`` scales the measurements: 1,000,000 is the size that the goals speak of."""
+
+    server: Postgres
+    folder: Path
+    rows: int
+    _runs: int = 0
+
+    def database(self, name: str) -> str:
+        """A database with the empty table ``wide``, published as ``bench``; its DSN."""
+        self.server.create_database(name)
+        dsn = self.server.dsn(name)
+        self.execute(dsn, TABLE, "CREATE PUBLICATION bench FOR TABLE wide")
+        return dsn
+
+    def execute(self, dsn: str, *statements: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("SET synchronous_commit = off")
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[arg-type]
+
+    def lake(self, dsn: str, *, url: str | None = None, **capture: Any) -> Path:
+        """The configuration of a new stream into a new lake."""
+        self._runs += 1
+        stream = f"run{self._runs}"
+        file = self.folder / f"{stream}.toml"
+        settings: dict[str, Any] = {
+            "source": {"dsn": dsn},
+            "stream": {"name": stream, "publication": "bench"},
+            "lake": {"url": url or str(self.folder / stream)},
+        }
+        file.write_text(render(settings | ({"capture": capture} if capture else {})))
+        return file
+
+    def peer_slot(self, dsn: str) -> str:
+        self._runs += 1
+        ensure_slot(dsn, f"peer{self._runs}")
+        return f"peer{self._runs}"
+
+    def peer_seconds(self, dsn: str, slot: str, until: Lsn) -> float:
+        """pg_recvlogical reads the slot up to ``until`` and throws it away; the slot goes, too."""
+        command = [
+            *(str(self.server.binaries.program("pg_recvlogical")), "-d", dsn, "-S", slot, "--start", "-f", "/dev/null"),
+            *("-o", "proto_version=1", "-o", "publication_names=bench", "-o", "binary=true", "-o", "messages=true"),
+            *("--endpos", str(until), "--no-loop"),
+        ]
+        began = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+        seconds = time.monotonic() - began
+        self.drop_slot(dsn, slot)
+        return seconds
+
+    def drain(self, config: Path, until: Lsn, *, environment: dict[str, str] | None = None) -> dict[str, Any]:
+        """Capture up to ``until`` in a process of its own; what that says of itself (see child)."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.capture.child", str(config), str(until)],
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env={**os.environ, **(environment or {})},
+        )
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return told
+
+    def copied(self, dsn: str, config: Path) -> None:
+        """Copy what the table holds now, so that only the stream is measured afterwards."""
+        self.drain(config, beat(dsn))
+
+    def drop_slot(self, dsn: str, slot: str) -> None:
+        """A walsender needs a moment to notice that its client has gone."""
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            active = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
+            while connection.execute(active, (slot,)).fetchone() == (True,):
+                time.sleep(0.1)
+            connection.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
