@@ -39,6 +39,10 @@ test: lint  ## lint, then every test on real PostgreSQL, Delta and S3
 soak: $(ENV)  ## half an hour of random work and random crashes, compared with the source by value
 	$(RUN)/python -m tests.soak $(ARGS)
 
+test-spark: $(ENV)  ## every table read by a real Apache Spark; needs Java 17 or 21, fetches 550 MB the first time
+	@uv="$$($(FIND_UV))" && "$$uv" sync --frozen --quiet --inexact --group spark
+	RIREKI_SPARK=1 $(RUN)/python -m pytest -q tests/spark $(ARGS)
+
 lint: $(ENV)  ## formatting, ruff, strict types, who may import whom, SQL
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
