@@ -1,66 +1,75 @@
-"""The domain events of the directory, and the columns of the state that each carries as ``after``.
+"""The domain events of the directory, and the schema version of the state that each carries as ``after``.
 
-A table that gains or loses a column needs new schema versions here: recording refuses what isn't declared, so that a
-reader of version n may rely on its fields.
+A version's JSON schema is ``states/<aggregate>.v<n>.json``. A table that gains or loses a column needs a new one
+(``python -m services.journal schema``) and an upcaster; recording refuses a row that differs from its schema, so that a
+reader of version n may rely on its fields. A schema that was shipped is never edited.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from services.shared.event import Aggregate, EventType
 
 TENANT = Aggregate("tenant", "directory", "tenants", key="tenant_id")
 ORGANISATION = Aggregate("organisation", "directory", "organisations")
 PHARMACY = Aggregate("pharmacy", "directory", "pharmacies")
+PHARMACY_CODE = Aggregate("pharmacy_code", "directory", "pharmacy_codes")
 USER = Aggregate("user", "directory", "users")
 MEMBERSHIP = Aggregate("membership", "directory", "memberships")
 ROLE_GRANT = Aggregate("role_grant", "directory", "role_grants")
-AGGREGATES = (TENANT, ORGANISATION, PHARMACY, USER, MEMBERSHIP, ROLE_GRANT)
+# Each after those that it refers to.
+AGGREGATES = (TENANT, ORGANISATION, PHARMACY, PHARMACY_CODE, USER, MEMBERSHIP, ROLE_GRANT)
+
+STATES = Path(__file__).with_name("states")
 
 
-def _columns(names: str) -> frozenset[str]:
-    return frozenset(names.split())
+def _event(name: str, version: int, aggregate: Aggregate, *, since: int = 1) -> EventType:
+    return EventType.of(STATES, name, version, aggregate, since=since)
 
 
-_TENANT_V1 = _columns("tenant_id name kana corporate_number pharmacy_limit version created_at updated_at")
-_ORGANISATION_V1 = _columns("id tenant_id parent_id kind name kana aliases version created_at updated_at")
-_PHARMACY_V1 = _columns(
-    "id tenant_id organisation_id name kana code code_valid_from prefecture opened_on dispensing_area_m2 "
-    "opening_hours services accepts_e_prescription version created_at updated_at"
-)
-_USER_V1 = _columns("id tenant_id name kana status is_pharmacist hired_on retired_on version created_at updated_at")
-_MEMBERSHIP_V1 = _columns(
-    "id tenant_id user_id organisation_id pharmacy_id is_primary weekly_hours valid_from valid_to "
-    "version created_at updated_at"
-)
-_ROLE_GRANT_V1 = _columns(
-    "id tenant_id user_id role organisation_id pharmacy_id granted_by granted_at revoked_by revoked_at "
-    "version created_at updated_at"
-)
-
-TENANT_CREATED = EventType("tenant.created", 1, TENANT, _TENANT_V1)
-ORGANISATION_REGISTERED = EventType("organisation.registered", 1, ORGANISATION, _ORGANISATION_V1)
-ORGANISATION_RENAMED = EventType("organisation.renamed", 1, ORGANISATION, _ORGANISATION_V1)
-PHARMACY_REGISTERED = EventType("pharmacy.registered", 1, PHARMACY, _PHARMACY_V1)
-PHARMACY_TRANSFERRED = EventType("pharmacy.transferred", 1, PHARMACY, _PHARMACY_V1)
-USER_INVITED = EventType("user.invited", 1, USER, _USER_V1)
-USER_ACTIVATED = EventType("user.activated", 1, USER, _USER_V1)
-USER_SUSPENDED = EventType("user.suspended", 1, USER, _USER_V1)
-USER_RETIRED = EventType("user.retired", 1, USER, _USER_V1)
-MEMBERSHIP_ASSIGNED = EventType("membership.assigned", 1, MEMBERSHIP, _MEMBERSHIP_V1)
-MEMBERSHIP_ENDED = EventType("membership.ended", 1, MEMBERSHIP, _MEMBERSHIP_V1)
-ROLE_GRANTED = EventType("role.granted", 1, ROLE_GRANT, _ROLE_GRANT_V1)
-ROLE_REVOKED = EventType("role.revoked", 1, ROLE_GRANT, _ROLE_GRANT_V1)
+TENANT_CREATED = _event("tenant.created", 1, TENANT)
+TENANT_RENAMED = _event("tenant.renamed", 1, TENANT)
+ORGANISATION_REGISTERED = _event("organisation.registered", 2, ORGANISATION)
+ORGANISATION_RENAMED = _event("organisation.renamed", 2, ORGANISATION)
+ORGANISATION_MOVED = _event("organisation.moved", 2, ORGANISATION, since=2)
+ORGANISATION_CLOSED = _event("organisation.closed", 2, ORGANISATION, since=2)
+PHARMACY_REGISTERED = _event("pharmacy.registered", 2, PHARMACY)
+PHARMACY_TRANSFERRED = _event("pharmacy.transferred", 2, PHARMACY)
+PHARMACY_DESIGNATED = _event("pharmacy.designated", 2, PHARMACY, since=2)
+PHARMACY_RENAMED = _event("pharmacy.renamed", 2, PHARMACY, since=2)
+PHARMACY_CLOSED = _event("pharmacy.closed", 2, PHARMACY, since=2)
+PHARMACY_CODE_DESIGNATED = _event("pharmacy_code.designated", 1, PHARMACY_CODE)
+USER_INVITED = _event("user.invited", 1, USER)
+USER_ACTIVATED = _event("user.activated", 1, USER)
+USER_SUSPENDED = _event("user.suspended", 1, USER)
+USER_RETIRED = _event("user.retired", 1, USER)
+USER_RENAMED = _event("user.renamed", 1, USER)
+USER_IDENTIFIED = _event("user.identified", 1, USER)
+MEMBERSHIP_ASSIGNED = _event("membership.assigned", 1, MEMBERSHIP)
+MEMBERSHIP_ENDED = _event("membership.ended", 1, MEMBERSHIP)
+ROLE_GRANTED = _event("role.granted", 1, ROLE_GRANT)
+ROLE_REVOKED = _event("role.revoked", 1, ROLE_GRANT)
 
 ALL = (
     TENANT_CREATED,
+    TENANT_RENAMED,
     ORGANISATION_REGISTERED,
     ORGANISATION_RENAMED,
+    ORGANISATION_MOVED,
+    ORGANISATION_CLOSED,
     PHARMACY_REGISTERED,
     PHARMACY_TRANSFERRED,
+    PHARMACY_DESIGNATED,
+    PHARMACY_RENAMED,
+    PHARMACY_CLOSED,
+    PHARMACY_CODE_DESIGNATED,
     USER_INVITED,
     USER_ACTIVATED,
     USER_SUSPENDED,
     USER_RETIRED,
+    USER_RENAMED,
+    USER_IDENTIFIED,
     MEMBERSHIP_ASSIGNED,
     MEMBERSHIP_ENDED,
     ROLE_GRANTED,

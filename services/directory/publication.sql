@@ -6,11 +6,14 @@ CREATE PUBLICATION rireki_platform FOR TABLE
         tenant_id, name, kana, corporate_number, pharmacy_limit, version, created_at, updated_at
     ),
     directory.organisations (
-        id, tenant_id, parent_id, kind, name, kana, aliases, version, created_at, updated_at
+        id, tenant_id, parent_id, kind, name, kana, aliases, version, created_at, updated_at, closed_on
     ),
     directory.pharmacies (
         id, tenant_id, organisation_id, name, kana, code, code_valid_from, prefecture, opened_on, dispensing_area_m2,
-        opening_hours, services, accepts_e_prescription, version, created_at, updated_at
+        opening_hours, services, accepts_e_prescription, version, created_at, updated_at, closed_on
+    ),
+    directory.pharmacy_codes (
+        id, tenant_id, pharmacy_id, code, valid_from, version, created_at, updated_at
     ),
     directory.users (
         id, tenant_id, name, kana, status, is_pharmacist, hired_on, retired_on, version, created_at, updated_at

@@ -6,8 +6,11 @@ the program, so neither can differ from the state.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -28,12 +31,26 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A kind of event and the shape of its ``after``: a differing row is refused, so that readers may rely on it."""
+    """A kind of event and the shape of its ``after``: a differing row is refused, so that readers may rely on it.
+
+    ``since`` is the version at which it was first written; later versions are reached by upcasters.
+    """
 
     name: str
     schema_version: int
     aggregate: Aggregate
     fields: frozenset[str]
+    since: int = 1
+
+    @classmethod
+    def of(cls, states: Path, name: str, version: int, aggregate: Aggregate, *, since: int = 1) -> EventType:
+        """With the fields that ``<states>/<aggregate>.v<version>.json`` requires, a JSON schema of the row."""
+        schema = json.loads((states / f"{aggregate.type}.v{version}.json").read_text("utf-8"))
+        return cls(name, version, aggregate, frozenset(schema["required"]), since)
+
+
+Upcaster = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""A state of one schema version → the same in the next. Pure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +79,9 @@ SELECT
     (
         SELECT jsonb_object_agg(n.key, jsonb_build_object('from', before.after -> n.key, 'to', n.value))
         FROM jsonb_each(to_jsonb(state)) AS n
-        WHERE before.after IS NOT NULL AND n.value IS DISTINCT FROM before.after -> n.key
+        WHERE before.after IS NOT NULL
+        -- A column that an earlier schema version didn't have was NULL.
+        AND n.value IS DISTINCT FROM coalesce(before.after -> n.key, 'null')
     ),
     coalesce(%(effective_at)s, now()), now(),
     %(actor_type)s, %(actor_id)s, %(on_behalf_of)s, %(reason)s, %(correlation_id)s, %(causation_id)s, %(request_id)s

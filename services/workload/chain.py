@@ -224,6 +224,35 @@ class Chain(Sender):
         )
         organisation.named, organisation.version = named, answer.version
 
+    def paperwork(self) -> None:
+        """What happens once in a chain's life."""
+        random, company = self.random, self.organisations[0]
+        name = {"name": f"{company.named.name}HD", "kana": f"{company.named.kana}ホールディングス"}
+        self._do("rename_tenant", "/v1/tenant/rename", name, "社名変更", 1)
+        office = self.register_organisation(names.Named("準備室", "ジュンビシツ"), "division", company)
+        self.organisations.remove(office)
+        path = f"/v1/organisations/{office.id}"
+        moved = self._do("move_organisation", f"{path}/move", {"parent_id": None}, "組織改編", office.version)
+        self._do("close_organisation", f"{path}/close", {}, "準備室の廃止", moved.version)
+        shop = self.register_pharmacy(len(self.pharmacies))
+        self.pharmacies.remove(shop)
+        path = f"/v1/pharmacies/{shop.id}"
+        name = {"name": f"{shop.named.name} 別館", "kana": f"{shop.named.kana} ベッカン"}
+        renamed = self._do("rename_pharmacy", f"{path}/rename", name, "改称", shop.version)
+        code = {"code": f"{random.randrange(10**10):010d}", "valid_from": "2026-05-01"}
+        designated = self._do("designate_pharmacy", f"{path}/designate", code, "指定更新", renamed.version)
+        self._do("close_pharmacy", f"{path}/close", {"closed_on": "2026-09-30"}, "閉店", designated.version)
+        user, _ = self.invite(names.person(random), is_pharmacist=False, reason="内定")
+        path = f"/v1/users/{user.id}"
+        married = {"name": f"{user.named.name}（改姓）", "kana": f"{user.named.kana} カイセイ"}
+        renamed = self._do("rename_user", f"{path}/rename", married, "改姓", user.version)
+        address = {"email": f"u{self.attempts:05d}.{self.seed}.new@{self.brand[2]}{self.number}.example"}
+        identified = self._do("identify_user", f"{path}/identify", address, "改姓", renamed.version)
+        self._do("retire_user", f"{path}/retire", {}, "内定辞退", identified.version)
+
+    def _do(self, what: str, path: str, body: dict[str, Any], reason: str, seen: int) -> Answer:
+        return self.send(what, path, body, reason=reason, if_match=seen)
+
     def race(self, user: User) -> None:
         """Two operators suspend one user at the same moment: one does, the other is told that it changed meanwhile."""
         path = f"/v1/users/{user.id}/suspend"

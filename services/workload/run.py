@@ -90,6 +90,7 @@ def run(plan: Plan, stop: threading.Event) -> dict[str, Any]:
 
 def _live(chain: Chain, protagonist: Protagonist | None, watch: Callable[[], None]) -> None:
     chain.found()
+    chain.paperwork()
     grown = chain.done + (chain.budget - chain.done) * 45 // 100
     while chain.done < grown:
         chain.hire()

@@ -275,7 +275,7 @@ def two_tenants(postgres: Postgres, template: str) -> Iterator[TwoTenants]:
             assets = Assets(asset, api)
             for _ in range(2):
                 made.append(assets.found())
-                pharmacy = api.pharmacy(api.organisation())
+                pharmacy = api.pharmacy(api.organisation(), code="1301234567", code_valid_from="2001-04-01")
                 user = api.user()
                 api.do(f"/v1/users/{user['id']}/memberships", {"pharmacy_id": pharmacy["id"]})
                 api.do(f"/v1/users/{user['id']}/role-grants", {"role": "clerk", "pharmacy_id": pharmacy["id"]})

@@ -115,8 +115,8 @@ CASES: dict[str, Case] = {
     ),
     "register pharmacy": Case(
         lambda api: ("/v1/pharmacies", _pharmacy_body(api), None),
-        {"directory.pharmacies": 1},
-        ["pharmacy.registered"],
+        {"directory.pharmacies": 1, "directory.pharmacy_codes": 1},
+        ["pharmacy.registered", "pharmacy_code.designated"],
     ),
     "transfer pharmacy": Case(
         lambda api: (
@@ -124,8 +124,56 @@ CASES: dict[str, Case] = {
             {"organisation_id": api.organisation()["id"], "code": "1301234567", "code_valid_from": "2026-04-01"},
             1,
         ),
+        {"directory.pharmacies": 1, "directory.pharmacy_codes": 1},
+        ["pharmacy.transferred", "pharmacy_code.designated"],
+    ),
+    "designate pharmacy": Case(
+        lambda api: (
+            f"/v1/pharmacies/{api.pharmacy(api.organisation())['id']}/designate",
+            {"code": "1301234567", "valid_from": "2026-04-01"},
+            1,
+        ),
+        {"directory.pharmacies": 1, "directory.pharmacy_codes": 1},
+        ["pharmacy.designated", "pharmacy_code.designated"],
+    ),
+    "rename pharmacy": Case(
+        lambda api: (
+            f"/v1/pharmacies/{api.pharmacy(api.organisation())['id']}/rename",
+            {"name": "新", "kana": "シン"},
+            1,
+        ),
         {"directory.pharmacies": 1},
-        ["pharmacy.transferred"],
+        ["pharmacy.renamed"],
+    ),
+    "close pharmacy": Case(
+        lambda api: (f"/v1/pharmacies/{_member(api)[1]['pharmacy_id']}/close", {"closed_on": "2099-03-31"}, 1),
+        {"directory.pharmacies": 1, "directory.memberships": 1, "directory.role_grants": 1},
+        ["pharmacy.closed", "membership.ended", "role.revoked"],
+    ),
+    "move organisation": Case(
+        lambda api: (f"/v1/organisations/{api.organisation()['id']}/move", {"parent_id": api.organisation()["id"]}, 1),
+        {"directory.organisations": 1},
+        ["organisation.moved"],
+    ),
+    "close organisation": Case(
+        lambda api: (f"/v1/organisations/{api.organisation()['id']}/close", {}, 1),
+        {"directory.organisations": 1},
+        ["organisation.closed"],
+    ),
+    "rename tenant": Case(
+        lambda api: ("/v1/tenant/rename", {"name": "新", "kana": "シン"}, 1),
+        {"directory.tenants": 1},
+        ["tenant.renamed"],
+    ),
+    "rename user": Case(
+        lambda api: (f"/v1/users/{api.user()['id']}/rename", {"name": "林 陽子", "kana": "ハヤシ ヨウコ"}, 1),
+        {"directory.users": 1},
+        ["user.renamed"],
+    ),
+    "identify user": Case(
+        lambda api: (f"/v1/users/{api.user()['id']}/identify", {"email": "new@sakura.example"}, 1),
+        {"directory.users": 1, "directory.login_identifiers": 1},
+        ["user.identified"],
     ),
     "invite user": Case(
         lambda api: (
@@ -253,7 +301,7 @@ def test_an_event_carries_the_state_after_it_as_the_table_has_it(name: str, api:
             told["event_id"],
         )
         assert row["same"]
-        assert row["schema_version"] == 1
+        assert row["schema_version"] == declared[told["event_type"]].schema_version
         assert row["effective"].startswith(("2026-03-31 15:00:00+00", "2026-04-01 00:00:00+09"))
         if told["aggregate_version"] == 1:
             assert row["changed"] is None

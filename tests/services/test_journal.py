@@ -18,6 +18,7 @@ STATE_TABLES = (
     "directory.tenants",
     "directory.organisations",
     "directory.pharmacies",
+    "directory.pharmacy_codes",
     "directory.users",
     "directory.login_identifiers",
     "directory.memberships",

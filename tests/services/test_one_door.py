@@ -10,8 +10,8 @@ import services
 
 ROOT = Path(services.__file__).parent
 DOOR = "shared/transaction.py"
-# migrate logs in as the administrator, before there is any tenant; it is a tool and serves nobody.
-MAY_CONNECT = {DOOR, "migrate/apply.py"}
+# migrate and journal log in as the administrator, for every tenant: they are tools and serve nobody.
+MAY_CONNECT = {DOOR, "migrate/apply.py", "journal/read.py", "journal/backfill.py"}
 HTTP_CLIENTS = {"httpx", "requests", "urllib", "urllib3", "http", "aiohttp", "socket"}
 
 

@@ -134,6 +134,7 @@ GRANTS: dict[str, dict[str, set[str]]] = {
             "directory.tenants",
             "directory.organisations",
             "directory.pharmacies",
+            "directory.pharmacy_codes",
             "directory.users",
             "directory.login_identifiers",
             "directory.memberships",
@@ -142,6 +143,8 @@ GRANTS: dict[str, dict[str, set[str]]] = {
             "directory.idempotency_keys",
         },
         "UPDATE": {
+            "directory.tenants",
+            "directory.login_identifiers",
             "directory.organisations",
             "directory.pharmacies",
             "directory.users",

@@ -28,6 +28,7 @@ STATE = {
     "tenant": ("tenants", "tenant_id"),
     "organisation": ("organisations", "id"),
     "pharmacy": ("pharmacies", "id"),
+    "pharmacy_code": ("pharmacy_codes", "id"),
     "user": ("users", "id"),
     "membership": ("memberships", "id"),
     "role_grant": ("role_grants", "id"),
@@ -184,7 +185,7 @@ def test_the_oracle_agrees_with_the_events_at_every_moment(driven: Driven) -> No
 def _process(platform: Platform, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The directory as an operator starts it; killed at the end if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "services.directory.app:create_app", "--factory", "--port", str(port)],
+        [sys.executable, "-m", "services.directory", "--port", str(port)],
         env={**os.environ, "DIRECTORY_DSN": platform.dsn_of("directory"), "DIRECTORY_TOKEN": TOKEN},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

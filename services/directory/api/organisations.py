@@ -25,6 +25,19 @@ def rename(id: UUID, body: organisations.RenameOrganisation, call: Commanding) -
     return call.run(body, lambda transaction: organisations.rename(transaction, id, expected, body))
 
 
+@router.post("/{id}/move")
+def move(id: UUID, body: organisations.MoveOrganisation, call: Commanding) -> Response:
+    """Under another one, or (null) to the top."""
+    expected = call.expected_version
+    return call.run(body, lambda transaction: organisations.move(transaction, id, expected, body))
+
+
+@router.post("/{id}/close")
+def close(id: UUID, body: organisations.CloseOrganisation, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: organisations.close(transaction, id, expected, body))
+
+
 @router.get("")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, ORGANISATION, after, limit)

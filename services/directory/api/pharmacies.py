@@ -5,11 +5,13 @@ from __future__ import annotations
 from uuid import UUID
 
 from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 
 from services.directory.commands import pharmacies
 from services.directory.events import PHARMACY
 from services.web import reads
 from services.web.call import Commanding, Reading
+from services.web.fields import Day
 
 router = APIRouter(prefix="/pharmacies", tags=["pharmacies"])
 
@@ -24,6 +26,39 @@ def transfer(id: UUID, body: pharmacies.TransferPharmacy, call: Commanding) -> R
     """It changes hands: another organisation of the tenant runs it from now on."""
     expected = call.expected_version
     return call.run(body, lambda transaction: pharmacies.transfer(transaction, id, expected, body))
+
+
+@router.post("/{id}/designate")
+def designate(id: UUID, body: pharmacies.DesignatePharmacy, call: Commanding) -> Response:
+    """A code from a day on, also a day in the past."""
+    expected = call.expected_version
+    return call.run(body, lambda transaction: pharmacies.designate(transaction, id, expected, body))
+
+
+@router.post("/{id}/rename")
+def rename(id: UUID, body: pharmacies.RenamePharmacy, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: pharmacies.rename(transaction, id, expected, body))
+
+
+@router.post("/{id}/close")
+def close(id: UUID, body: pharmacies.ClosePharmacy, call: Commanding) -> Response:
+    """Ends its memberships and roles too."""
+    expected = call.expected_version
+    return call.run(body, lambda transaction: pharmacies.close(transaction, id, expected, body))
+
+
+@router.get("/{id}/codes")
+def codes(id: UUID, caller: Reading, on: Day | None = None) -> Response:
+    """Every code with its first day, newest first; with ``on``, the one in force on that day."""
+    with caller.database.tenant_reading(caller.context) as reading:
+        rows = reading.rows(
+            "SELECT to_jsonb(state) AS state FROM directory.pharmacy_codes AS state WHERE tenant_id = %(t)s "
+            "AND pharmacy_id = %(id)s AND (%(on)s::date IS NULL OR valid_from <= %(on)s) "
+            "ORDER BY valid_from DESC LIMIT CASE WHEN %(on)s::date IS NULL THEN NULL ELSE 1 END",
+            {"t": reading.tenant_id, "id": id, "on": on},
+        )
+    return JSONResponse({"items": [row["state"] for row in rows]})
 
 
 @router.get("")

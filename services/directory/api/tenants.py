@@ -1,4 +1,4 @@
-"""POST /v1/tenants, GET /v1/tenant."""
+"""POST /v1/tenants, GET /v1/tenant, POST /v1/tenant/rename."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from services.directory.commands import tenants
 from services.directory.events import TENANT
 from services.web import reads
-from services.web.call import Founding, Reading
+from services.web.call import Commanding, Founding, Reading
 
 router = APIRouter(tags=["tenants"])
 
@@ -16,6 +16,12 @@ router = APIRouter(tags=["tenants"])
 def create(body: tenants.CreateTenant, call: Founding) -> Response:
     """Found a tenant. Its id comes from the Idempotency-Key."""
     return call.run(body, lambda transaction: tenants.create(transaction, body))
+
+
+@router.post("/tenant/rename")
+def rename(body: tenants.RenameTenant, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: tenants.rename(transaction, expected, body))
 
 
 @router.get("/tenant")

@@ -40,6 +40,19 @@ def retire(id: UUID, body: users.RetireUser, call: Commanding) -> Response:
     return call.run(body, lambda transaction: users.retire(transaction, id, expected, body))
 
 
+@router.post("/{id}/rename")
+def rename(id: UUID, body: users.RenameUser, call: Commanding) -> Response:
+    expected = call.expected_version
+    return call.run(body, lambda transaction: users.rename(transaction, id, expected, body))
+
+
+@router.post("/{id}/identify")
+def identify(id: UUID, body: users.IdentifyUser, call: Commanding) -> Response:
+    """Another e-mail address to log in with."""
+    expected = call.expected_version
+    return call.run(body, lambda transaction: users.identify(transaction, id, expected, body))
+
+
 @router.post("/{id}/memberships", status_code=201)
 def assign(id: UUID, body: memberships.AssignMembership, call: Commanding) -> Response:
     return call.run(body, lambda transaction: memberships.assign(transaction, call.new_id, id, body))

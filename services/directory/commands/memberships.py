@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
+from psycopg import sql
+from psycopg.rows import DictRow
 from pydantic import model_validator
 
+from services.directory.commands.organisations import need_open
 from services.directory.events import MEMBERSHIP, MEMBERSHIP_ASSIGNED, MEMBERSHIP_ENDED, ORGANISATION, PHARMACY, USER
 from services.directory.fields import WeeklyHours
 from services.shared.errors import Conflict, NotFound
@@ -86,13 +90,22 @@ def end(transaction: TenantTransaction, id: UUID, expected_version: int, body: E
     )
 
 
-def end_all(transaction: TenantTransaction, user_id: UUID, on: date | None) -> list[Recorded]:
-    """Every open membership of a user whom this transaction has locked. One that starts later ends on its first day."""
-    memberships = transaction.rows(
-        "SELECT id, valid_from FROM directory.memberships WHERE tenant_id = %s AND user_id = %s AND valid_to IS NULL "
-        "ORDER BY id FOR NO KEY UPDATE",
-        (transaction.tenant_id, user_id),
+def lock_all(transaction: TenantTransaction, of: Literal["user_id", "pharmacy_id"], id: UUID) -> list[DictRow]:
+    """The open memberships of a user, or in a pharmacy: id and valid_from."""
+    return transaction.rows(
+        sql.SQL(
+            "SELECT id, valid_from FROM directory.memberships WHERE tenant_id = %s AND {} = %s AND valid_to IS NULL "
+            "ORDER BY id FOR NO KEY UPDATE"
+        ).format(sql.Identifier(of)),
+        (transaction.tenant_id, id),
     )
+
+
+def end_all(
+    transaction: TenantTransaction, of: Literal["user_id", "pharmacy_id"], id: UUID, on: date | None
+) -> list[Recorded]:
+    """Every open membership of what this transaction has locked. One that starts later ends on its first day."""
+    memberships = lock_all(transaction, of, id)
     today = _today(transaction)
     return [
         _close(transaction, row["id"], row["valid_from"], None, max(on or today, row["valid_from"]))
@@ -110,9 +123,9 @@ def _open(
     valid_from: date | None,
 ) -> Recorded:
     if place.organisation_id is not None:
-        hold(transaction, ORGANISATION, place.organisation_id)
+        need_open(hold(transaction, ORGANISATION, place.organisation_id))
     if place.pharmacy_id is not None:
-        hold(transaction, PHARMACY, place.pharmacy_id)
+        need_open(hold(transaction, PHARMACY, place.pharmacy_id))
     touched = transaction.execute(
         "INSERT INTO directory.memberships "
         "(id, tenant_id, user_id, organisation_id, pharmacy_id, is_primary, weekly_hours, valid_from, version) "

@@ -1,16 +1,28 @@
-"""Register pharmacies, and hand them over to another organisation of the tenant."""
+"""Register pharmacies, rename, designate and close them, hand them over to another organisation of the tenant."""
 
 from __future__ import annotations
 
-from uuid import UUID
+from datetime import date
+from uuid import UUID, uuid5
 
 from psycopg.types.json import Jsonb
 from pydantic import Field, model_validator
 
-from services.directory.events import ORGANISATION, PHARMACY, PHARMACY_REGISTERED, PHARMACY_TRANSFERRED
+from services.directory.commands import memberships, role_grants
+from services.directory.commands.organisations import need_open
+from services.directory.events import (
+    ORGANISATION,
+    PHARMACY,
+    PHARMACY_CLOSED,
+    PHARMACY_CODE_DESIGNATED,
+    PHARMACY_DESIGNATED,
+    PHARMACY_REGISTERED,
+    PHARMACY_RENAMED,
+    PHARMACY_TRANSFERRED,
+)
 from services.directory.fields import OpeningHours, PharmacyCode, PharmacyService, Prefecture, SquareMetres
 from services.shared.errors import Conflict
-from services.shared.event import record
+from services.shared.event import Recorded, record
 from services.shared.state import hold, lock, need_tenant
 from services.shared.transaction import TenantTransaction
 from services.web.call import Done
@@ -46,6 +58,20 @@ class TransferPharmacy(_Designated):
     organisation_id: UUID
 
 
+class DesignatePharmacy(Command):
+    code: PharmacyCode
+    valid_from: Day
+
+
+class RenamePharmacy(Command):
+    name: Name
+    kana: Name
+
+
+class ClosePharmacy(Command):
+    closed_on: Day | None = None
+
+
 def register(transaction: TenantTransaction, id: UUID, body: RegisterPharmacy) -> Done:
     """Raises NotFound for an unknown organisation, Conflict beyond the tenant's limit or for a code that is taken."""
     # Counting and adding belong together: two registrations of one tenant take turns.
@@ -53,9 +79,10 @@ def register(transaction: TenantTransaction, id: UUID, body: RegisterPharmacy) -
         "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"directory/pharmacies/{transaction.tenant_id}",)
     )
     limit = need_tenant(transaction)["pharmacy_limit"]
-    hold(transaction, ORGANISATION, body.organisation_id)
+    need_open(hold(transaction, ORGANISATION, body.organisation_id))
     counted = transaction.row(
-        "SELECT count(*) AS pharmacies FROM directory.pharmacies WHERE tenant_id = %s", (transaction.tenant_id,)
+        "SELECT count(*) AS pharmacies FROM directory.pharmacies WHERE tenant_id = %s AND closed_on IS NULL",
+        (transaction.tenant_id,),
     )
     if counted is not None and counted["pharmacies"] >= limit:
         raise Conflict(f"the tenant has its {limit} pharmacies already", fix="raise the tenant's pharmacy_limit first")
@@ -79,7 +106,8 @@ def register(transaction: TenantTransaction, id: UUID, body: RegisterPharmacy) -
             body.accepts_e_prescription,
         ),
     )
-    return Done.of(record(transaction, PHARMACY_REGISTERED, id, 1), created=True)
+    registered = record(transaction, PHARMACY_REGISTERED, id, 1)
+    return Done.of(registered, *_designate(transaction, id, body.code, body.code_valid_from), created=True)
 
 
 def transfer(transaction: TenantTransaction, id: UUID, expected_version: int, body: TransferPharmacy) -> Done:
@@ -87,8 +115,8 @@ def transfer(transaction: TenantTransaction, id: UUID, expected_version: int, bo
 
     Raises NotFound, VersionConflict, Conflict when that organisation runs it already or the code is taken.
     """
-    hold(transaction, ORGANISATION, body.organisation_id)
-    pharmacy = lock(transaction, PHARMACY, id, expected_version)
+    need_open(hold(transaction, ORGANISATION, body.organisation_id))
+    pharmacy = need_open(lock(transaction, PHARMACY, id, expected_version))
     if pharmacy["organisation_id"] == body.organisation_id:
         raise Conflict("that organisation runs it already")
     transaction.execute(
@@ -97,4 +125,67 @@ def transfer(transaction: TenantTransaction, id: UUID, expected_version: int, bo
         "WHERE tenant_id = %s AND id = %s",
         (body.organisation_id, body.code, body.code_valid_from, transaction.tenant_id, id),
     )
-    return Done.of(record(transaction, PHARMACY_TRANSFERRED, id, expected_version + 1))
+    transferred = record(transaction, PHARMACY_TRANSFERRED, id, expected_version + 1)
+    return Done.of(transferred, *_designate(transaction, id, body.code, body.code_valid_from))
+
+
+def designate(transaction: TenantTransaction, id: UUID, expected_version: int, body: DesignatePharmacy) -> Done:
+    """A code from a day on, which may lie in the past; the pharmacy's own code stays the newest one.
+
+    Raises NotFound, VersionConflict, Conflict for a second code from one day on, or one that another pharmacy has.
+    """
+    pharmacy = lock(transaction, PHARMACY, id, expected_version)
+    events = _designate(transaction, id, body.code, body.valid_from)
+    if pharmacy["code_valid_from"] is None or body.valid_from > pharmacy["code_valid_from"]:
+        transaction.execute(
+            "UPDATE directory.pharmacies SET code = %s, code_valid_from = %s, version = version + 1, "
+            "updated_at = now() WHERE tenant_id = %s AND id = %s",
+            (body.code, body.valid_from, transaction.tenant_id, id),
+        )
+        events.insert(0, record(transaction, PHARMACY_DESIGNATED, id, expected_version + 1))
+    return Done.of(*events)
+
+
+def rename(transaction: TenantTransaction, id: UUID, expected_version: int, body: RenamePharmacy) -> Done:
+    """Raises NotFound, VersionConflict, Conflict."""
+    pharmacy = need_open(lock(transaction, PHARMACY, id, expected_version))
+    if (pharmacy["name"], pharmacy["kana"]) == (body.name, body.kana):
+        raise Conflict("it is called so already")
+    transaction.execute(
+        "UPDATE directory.pharmacies SET name = %s, kana = %s, version = version + 1, updated_at = now() "
+        "WHERE tenant_id = %s AND id = %s",
+        (body.name, body.kana, transaction.tenant_id, id),
+    )
+    return Done.of(record(transaction, PHARMACY_RENAMED, id, expected_version + 1))
+
+
+def close(transaction: TenantTransaction, id: UUID, expected_version: int, body: ClosePharmacy) -> Done:
+    """Memberships in it end and roles in it are revoked, each with its own event. Raises NotFound, VersionConflict, …
+
+    ``closed_on`` defaults to today in Japan. Conflict when it is closed already.
+    """
+    memberships.lock_all(transaction, "pharmacy_id", id)  # before the pharmacy: the order of all commands
+    need_open(lock(transaction, PHARMACY, id, expected_version))
+    transaction.execute(
+        "UPDATE directory.pharmacies SET closed_on = coalesce(%s, (now() AT TIME ZONE 'Asia/Tokyo')::date), "
+        "version = version + 1, updated_at = now() WHERE tenant_id = %s AND id = %s",
+        (body.closed_on, transaction.tenant_id, id),
+    )
+    closed = record(transaction, PHARMACY_CLOSED, id, expected_version + 1)
+    ended = memberships.end_all(transaction, "pharmacy_id", id, body.closed_on)
+    revoked = role_grants.revoke_all(transaction, "pharmacy_id", id)
+    return Done.of(closed, *ended, *revoked)
+
+
+def _designate(transaction: TenantTransaction, id: UUID, code: str | None, valid_from: date | None) -> list[Recorded]:
+    if code is None or valid_from is None:
+        return []
+    code_id = uuid5(id, f"{code}/{valid_from}")
+    touched = transaction.execute(
+        "INSERT INTO directory.pharmacy_codes (id, tenant_id, pharmacy_id, code, valid_from, version) "
+        "VALUES (%s, %s, %s, %s, %s, 1) ON CONFLICT DO NOTHING",
+        (code_id, transaction.tenant_id, id, code, valid_from),
+    )
+    if touched == 0:
+        raise Conflict(f"the pharmacy has a code from {valid_from} on already", fix="see GET /v1/pharmacies/{id}/codes")
+    return [record(transaction, PHARMACY_CODE_DESIGNATED, code_id, 1)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
+from psycopg import sql
 from pydantic import model_validator
 
+from services.directory.commands.organisations import need_open
 from services.directory.events import ORGANISATION, PHARMACY, ROLE_GRANT, ROLE_GRANTED, ROLE_REVOKED, USER
 from services.directory.fields import Role
 from services.shared.errors import Conflict
@@ -40,9 +43,9 @@ def grant(transaction: TenantTransaction, id: UUID, user_id: UUID, body: GrantRo
     if user["status"] == "retired":
         raise Conflict("the user has retired")
     if body.organisation_id is not None:
-        hold(transaction, ORGANISATION, body.organisation_id)
+        need_open(hold(transaction, ORGANISATION, body.organisation_id))
     if body.pharmacy_id is not None:
-        hold(transaction, PHARMACY, body.pharmacy_id)
+        need_open(hold(transaction, PHARMACY, body.pharmacy_id))
     touched = transaction.execute(
         "INSERT INTO directory.role_grants "
         "(id, tenant_id, user_id, role, organisation_id, pharmacy_id, granted_by, version) "
@@ -70,12 +73,14 @@ def revoke(transaction: TenantTransaction, id: UUID, expected_version: int) -> D
     return Done.of(_revoke(transaction, id))
 
 
-def revoke_all(transaction: TenantTransaction, user_id: UUID) -> list[Recorded]:
-    """Every role of a user whom this transaction has locked."""
+def revoke_all(transaction: TenantTransaction, of: Literal["user_id", "pharmacy_id"], id: UUID) -> list[Recorded]:
+    """Every role of what this transaction has locked."""
     grants = transaction.rows(
-        "SELECT id FROM directory.role_grants WHERE tenant_id = %s AND user_id = %s AND revoked_at IS NULL "
-        "ORDER BY id FOR NO KEY UPDATE",
-        (transaction.tenant_id, user_id),
+        sql.SQL(
+            "SELECT id FROM directory.role_grants WHERE tenant_id = %s AND {} = %s AND revoked_at IS NULL "
+            "ORDER BY id FOR NO KEY UPDATE"
+        ).format(sql.Identifier(of)),
+        (transaction.tenant_id, id),
     )
     return [_revoke(transaction, row["id"]) for row in grants]
 

@@ -1,11 +1,19 @@
-"""Invite, activate, suspend and retire users."""
+"""Invite, activate, suspend and retire users; their names and addresses change too."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from services.directory.commands import memberships, role_grants
-from services.directory.events import USER, USER_ACTIVATED, USER_INVITED, USER_RETIRED, USER_SUSPENDED
+from services.directory.events import (
+    USER,
+    USER_ACTIVATED,
+    USER_IDENTIFIED,
+    USER_INVITED,
+    USER_RENAMED,
+    USER_RETIRED,
+    USER_SUSPENDED,
+)
 from services.directory.fields import Email
 from services.shared.errors import Conflict
 from services.shared.event import EventType, record
@@ -33,6 +41,15 @@ class SuspendUser(Command):
 
 class RetireUser(Command):
     retired_on: Day | None = None
+
+
+class RenameUser(Command):
+    name: Name
+    kana: Name
+
+
+class IdentifyUser(Command):
+    email: Email
 
 
 def invite(transaction: TenantTransaction, id: UUID, body: InviteUser) -> Done:
@@ -79,9 +96,47 @@ def retire(transaction: TenantTransaction, id: UUID, expected_version: int, body
         (body.retired_on, transaction.tenant_id, id),
     )
     retired = record(transaction, USER_RETIRED, id, expected_version + 1)
-    ended = memberships.end_all(transaction, id, body.retired_on)
-    revoked = role_grants.revoke_all(transaction, id)
+    ended = memberships.end_all(transaction, "user_id", id, body.retired_on)
+    revoked = role_grants.revoke_all(transaction, "user_id", id)
     return Done.of(retired, *ended, *revoked)
+
+
+def rename(transaction: TenantTransaction, id: UUID, expected_version: int, body: RenameUser) -> Done:
+    """Raises NotFound, VersionConflict, Conflict."""
+    user = lock(transaction, USER, id, expected_version)
+    if (user["name"], user["kana"]) == (body.name, body.kana):
+        raise Conflict("the user is called so already")
+    transaction.execute(
+        "UPDATE directory.users SET name = %s, kana = %s, version = version + 1, updated_at = now() "
+        "WHERE tenant_id = %s AND id = %s",
+        (body.name, body.kana, transaction.tenant_id, id),
+    )
+    return Done.of(record(transaction, USER_RENAMED, id, expected_version + 1))
+
+
+def identify(transaction: TenantTransaction, id: UUID, expected_version: int, body: IdentifyUser) -> Done:
+    """The user logs in with another address from now on. The event tells that it changed, never to what.
+
+    Raises NotFound, VersionConflict, Conflict for a retired user, or when somebody of the tenant has that address.
+    """
+    if lock(transaction, USER, id, expected_version)["status"] == "retired":
+        raise Conflict("the user has retired")
+    taken = transaction.row(
+        "SELECT user_id FROM directory.login_identifiers WHERE tenant_id = %s AND kind = 'email' AND value = %s",
+        (transaction.tenant_id, body.email),
+    )
+    if taken is not None:
+        raise Conflict("somebody of this tenant has that e-mail address", fix="find that user, or send another address")
+    transaction.execute(
+        "UPDATE directory.users SET version = version + 1, updated_at = now() WHERE tenant_id = %s AND id = %s",
+        (transaction.tenant_id, id),
+    )
+    transaction.execute(
+        "UPDATE directory.login_identifiers SET value = %s, user_version = %s "
+        "WHERE tenant_id = %s AND kind = 'email' AND user_id = %s",
+        (body.email, expected_version + 1, transaction.tenant_id, id),
+    )
+    return Done.of(record(transaction, USER_IDENTIFIED, id, expected_version + 1))
 
 
 def _enter(
