@@ -2,7 +2,7 @@
 #   make demo ARGS=--json          ARGS is passed on to the target's program
 #   make test PYTHON=/opt/py/bin/python3
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak lint format bench bench-capture bench-services browser clean
+.PHONY: help demo up test soak lint format bench bench-capture bench-lake bench-services browser clean
 
 RUN := .venv/bin
 ENV := .venv/.synced
@@ -56,6 +56,9 @@ format: $(ENV)  ## rewrite what ruff can rewrite
 
 bench-capture: $(ENV)  ## capture beside pg_recvlogical and COPY; prints ratios (ARGS='--only inserts --rows 200000')
 	$(RUN)/python -m tests.benchmarks.capture $(ARGS)
+
+bench-lake: $(ENV)  ## 10,000 and 100,000 changes of ten million rows beside MERGE, and asking as of the past
+	$(RUN)/python -m tests.benchmarks.lake $(ARGS)
 
 bench: bench-capture
 

@@ -1,0 +1,45 @@
+"""Which measurements of the lake there are; each makes its own tables in a folder that goes afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.benchmarks.lake.as_of import as_of
+from tests.benchmarks.lake.bench import Figure
+from tests.benchmarks.lake.changes import changes
+
+MEASUREMENTS: dict[str, Callable[[Path, int], list[Figure]]] = {
+    "changes": changes,
+    "as-of": as_of,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench-lake", description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="may be given several times")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="of the table; the goals speak of ten million")
+    parser.add_argument("--folder", type=Path, help="where to work; it needs 10 GB (default: the system's)")
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    arguments = parser.parse_args()
+    machine = f"{platform.platform()}, {os.cpu_count()} cores; {arguments.rows:,} rows of ten columns"
+    print(json.dumps({"machine": machine}) if arguments.json else machine, flush=True)
+    missed = 0
+    for name in arguments.only or MEASUREMENTS:
+        with tempfile.TemporaryDirectory(prefix="rireki-bench-", dir=arguments.folder) as folder:
+            for figure in MEASUREMENTS[name](Path(folder), arguments.rows):
+                missed += not figure.met
+                told = json.dumps(dataclasses.asdict(figure) | {"met": figure.met})
+                print(told if arguments.json else figure, flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
