@@ -109,12 +109,12 @@ def life(alt, key, lake, mo, name, pl):
     mo.stop(not changes, mo.md(f"No row of {name} ever had the key `{key.value}`."))
     frame = pl.DataFrame(changes, infer_schema_length=None)
     chart = (
-        alt.Chart(alt.Data(values=changes), height=80 + 40 * frame["life"].n_unique(), width=700)
+        alt.Chart(alt.Data(values=changes), height=80 + 40 * frame["life"].n_unique(), width=600)
         .mark_point(size=160, filled=True)
         .encode(
-            x=alt.X("time:T", title="source time, UTC"),
+            x=alt.X("time:T", title="source time, UTC", scale=alt.Scale(type="utc")),
             y=alt.Y("life:N", title="life"),
-            color=alt.Color("op:N"),
+            color=alt.Color("op:N", legend=alt.Legend(orient="bottom")),
             tooltip=["time:N", "op:N", "actor:N", "reason:N", "lsn:N", "values:N"],
         )
     )
