@@ -8,12 +8,13 @@ import pyarrow as pa
 from cdc import columns, scan
 from cdc.batch import OPS, TIMESTAMP, changelog_schema
 from cdc.decode import EPOCH_SHIFT_US
-from cdc.errors import ProtocolViolation
+from cdc.errors import ProtocolViolation, ValueNotRepresentable
 from cdc.relation import Relation, ReplicaIdentity
 from cdc.types import LakeType
 
 _OPS = pa.array(OPS, pa.string())
 _COPY = OPS.index("copy")
+_TEXT = ord("t")
 
 
 class RelationDecoder:
@@ -22,6 +23,7 @@ class RelationDecoder:
     def __init__(self, relation: Relation, types: tuple[LakeType, ...]) -> None:
         self.relation = relation
         self._types = types
+        self.needs_text = tuple(kind.needs_text for kind in types)  # columns to be copied as PostgreSQL prints them
         self._schema = changelog_schema(relation)
         keyed = [i for i, column in enumerate(relation.columns) if column.in_key]
         self._key = np.array(keyed or range(len(relation.columns)), np.int64)
@@ -44,7 +46,7 @@ class RelationDecoder:
             changed = np.empty(n, np.bool_)
             if scan.key_changed(buf, off, length, old_off, old_length, self._key, changed):
                 key = self._old_key(buf, old_off, old_length, changed)
-        values = self._build(buf, off, length)
+        values = self._streamed(buf, off, length)
         committed_at = where[:, 3] + EPOCH_SHIFT_US
         return pa.RecordBatch.from_arrays(
             [
@@ -65,7 +67,8 @@ class RelationDecoder:
     ) -> pa.RecordBatch:
         """Copied rows; their ordinals count from ``first``, their time is ``at_us`` (µs since 1970)."""
         n = off.shape[1]
-        return self._marked(self._build(buf, off, length), n, _COPY, snapshot_lsn, at_us, np.arange(first, first + n))
+        values = [self._column(buf, off[i], length[i], i, self.needs_text[i]) for i in range(len(off))]
+        return self._marked(values, n, _COPY, snapshot_lsn, at_us, np.arange(first, first + n))
 
     def copy_marker(self, snapshot_lsn: int, at_us: int) -> pa.RecordBatch:
         """The truncate, with ordinal -1, behind which copied rows stand."""
@@ -97,15 +100,23 @@ class RelationDecoder:
             raise ProtocolViolation("a row with other columns than described", subject=str(self.relation.name))
         return off, length
 
-    def _build(self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints) -> list[pa.Array]:
+    def _streamed(self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints) -> list[pa.Array]:
         return [
-            columns.build(buf, off[i], length[i], kind, f"{self.relation.name}.{self.relation.columns[i].name}")
-            for i, kind in enumerate(self._types)
+            self._column(buf, off[i], length[i], i, _sent_as_text(buf, off[i], length[i]))
+            for i in range(len(self._types))
         ]
+
+    def _column(self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints, number: int, is_text: bool) -> pa.Array:
+        kind, subject = self._types[number], f"{self.relation.name}.{self.relation.columns[number].name}"
+        built = columns.build(buf, off, length, kind, subject, is_text=is_text)
+        if len(built.refused):
+            (text,) = columns.texts(buf, off[built.refused[:1]], length[built.refused[:1]], kind, is_text=is_text)
+            raise ValueNotRepresentable(f"holds {text}, which its lake type can't", subject=subject)
+        return built.values
 
     def _old_key(self, buf: scan.Bytes, old_off: scan.Ints, old_length: scan.Ints, changed: np.ndarray) -> pa.Array:
         parts = [
-            columns.build(buf, old_off[i], old_length[i], self._types[i], self.relation.columns[i].name)
+            self._column(buf, old_off[i], old_length[i], i, _sent_as_text(buf, old_off[i], old_length[i]))
             for i in self._key.tolist()
         ]
         return pa.StructArray.from_arrays(parts, fields=list(self._key_type), mask=pa.array(~changed))
@@ -120,3 +131,9 @@ class RelationDecoder:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         listed = names.take(pa.array(np.nonzero(left_out)[1]))
         return pa.ListArray.from_arrays(pa.array(offsets), listed, mask=pa.array(counts == 0))
+
+
+def _sent_as_text(buf: scan.Bytes, off: scan.Ints, length: scan.Ints) -> bool:
+    """How the server sent a column: it chooses by the type, and says so before each value's length."""
+    first = int(np.argmax(length >= 0))
+    return bool(length[first] >= 0 and buf[off[first] - 5] == _TEXT)

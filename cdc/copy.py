@@ -25,7 +25,7 @@ from cdc.catalogue import Catalogue, PublishedTable
 from cdc.changes import RelationDecoder
 from cdc.errors import ProtocolViolation
 from cdc.lsn import Lsn
-from cdc.source import Connection, connect, explained
+from cdc.source import PRINT_AS_WE_READ, Connection, connect, explained
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 _HEADER_BYTES = len(_SIGNATURE) + 8
@@ -62,7 +62,7 @@ def copy_table(dsn: str, stream: str, table: PublishedTable, catalogue: Catalogu
     at_us = int(snapshot.taken_at.timestamp() * 1_000_000)
     pieces = [decoder.copy_marker(snapshot.lsn.value, at_us)]
     first = 0
-    for buf in _copied_slices(dsn, table, snapshot):
+    for buf in _copied_slices(dsn, table, decoder, snapshot):
         off, length = _split(buf, len(relation.columns), str(relation.name))
         pieces.append(decoder.copied(buf, off, length, snapshot.lsn.value, at_us, first))
         first += off.shape[1]
@@ -77,19 +77,28 @@ def decoder_of(table: PublishedTable, catalogue: Catalogue) -> RelationDecoder:
     return RelationDecoder(relation, types)
 
 
-def _copied_slices(dsn: str, table: PublishedTable, snapshot: Snapshot) -> Iterator[scan.Bytes]:
+def _copied_slices(
+    dsn: str, table: PublishedTable, decoder: RelationDecoder, snapshot: Snapshot
+) -> Iterator[scan.Bytes]:
     # Closed, not committed: a reader that gives up in the middle leaves nothing to be waited for.
     with explained(dsn), closing(connect(dsn, application_name="rireki copy")) as connection:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot.name)))
         # A policy would filter the copy without a word; off, it raises instead.
         connection.execute("SET LOCAL row_security = off")
-        yield from _read(connection, _copy_command(connection, table))
+        connection.execute(PRINT_AS_WE_READ)
+        yield from _read(connection, _copy_command(connection, table, decoder))
 
 
-def _copy_command(connection: Connection, table: PublishedTable) -> bytes:
+def _copy_command(connection: Connection, table: PublishedTable, decoder: RelationDecoder) -> bytes:
     relation = table.relation
-    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in relation.columns)
+    columns = sql.SQL(", ").join(
+        # format() asks the type's output function, as the stream does; a cast to text may be another function.
+        sql.SQL("CASE num_nulls({0}) WHEN 0 THEN format('%s', {0}) END" if needs_text else "{0}").format(
+            sql.Identifier(column.name)
+        )
+        for column, needs_text in zip(relation.columns, decoder.needs_text, strict=True)
+    )
     rows = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(relation.name.schema, relation.name.table))
     if table.row_filter is not None:
         # The server's own words for the filter, from its catalogue.

@@ -57,8 +57,8 @@ def float4_bits(buf, off, length, out):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def timestamps(buf, off, length, out):  # type: ignore[no-untyped-def]
-    """µs since 1970; ±infinity at the ends as DuckDB has them. Returns the first row out of range, or -1."""
+def timestamps(buf, off, length, out, refused):  # type: ignore[no-untyped-def]
+    """µs since 1970; ±infinity at the ends as DuckDB has them. Marks rows out of range."""
     for i in range(len(off)):
         out[i] = 0
         if length[i] == 8:
@@ -68,10 +68,9 @@ def timestamps(buf, off, length, out):  # type: ignore[no-untyped-def]
             elif value == I64_MIN:
                 out[i] = -I64_MAX
             elif value >= I64_MAX - EPOCH_SHIFT_US:
-                return i
+                refused[i] = True
             else:
                 out[i] = value + EPOCH_SHIFT_US
-    return -1
 
 
 @_jit
@@ -142,9 +141,8 @@ def _add_digit(words, multiplier, digit):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def decimals(buf, off, length, scale, out):  # type: ignore[no-untyped-def]
-    """numeric as int128 (``out`` uint64[n, 2], little end first) times 10**scale; the first row that isn't a number
-    or doesn't fit, or -1."""
+def decimals(buf, off, length, scale, out, refused):  # type: ignore[no-untyped-def]
+    """numeric as int128 (``out`` uint64[n, 2], little end first) times 10**scale. Marks what isn't a number."""
     words = np.zeros(4, np.uint64)
     for i in range(len(off)):
         out[i, 0] = 0
@@ -154,7 +152,8 @@ def decimals(buf, off, length, scale, out):  # type: ignore[no-untyped-def]
         p = off[i]
         ndigits, weight, sign = read_i16(buf, p), read_i16(buf, p + 2), read_i16(buf, p + 4)
         if sign != 0 and sign != 0x4000:
-            return i
+            refused[i] = True
+            continue
         words[:] = 0
         left = scale  # decimal places still to be written
         overflow = np.uint64(0)
@@ -178,7 +177,8 @@ def decimals(buf, off, length, scale, out):  # type: ignore[no-untyped-def]
                 left = 0
             position += 1
         if overflow != 0 or words[3] >= np.uint64(1 << 31):
-            return i
+            refused[i] = True
+            continue
         low = words[0] | (words[1] << np.uint64(32))
         high = words[2] | (words[3] << np.uint64(32))
         if sign == 0x4000:
@@ -186,7 +186,6 @@ def decimals(buf, off, length, scale, out):  # type: ignore[no-untyped-def]
             high = ~high + (np.uint64(1) if low == 0 else np.uint64(0))
         out[i, 0] = low
         out[i, 1] = high
-    return -1
 
 
 @_jit
@@ -278,26 +277,26 @@ def numeric_texts(buf, off, length, out_off, nan, plus, minus, out):  # type: ig
 
 
 @_jit
-def count_elements(buf, off, length, out_off):  # type: ignore[no-untyped-def]
-    """Arrow list offsets of arrays; returns the total, or -1 - row for one of several dimensions."""
+def count_elements(buf, off, length, out_off, refused):  # type: ignore[no-untyped-def]
+    """Arrow list offsets of arrays; returns the total. Marks those of several dimensions, or not from 1."""
     total = 0
     out_off[0] = 0
     for i in range(len(off)):
         if length[i] >= 12:
             dimensions = read_i32(buf, off[i])
-            if dimensions > 1:
-                return -1 - i
-            if dimensions == 1:
+            if dimensions > 1 or (dimensions == 1 and read_i32(buf, off[i] + 16) != 1):
+                refused[i] = True
+            elif dimensions == 1:
                 total += read_i32(buf, off[i] + 12)
         out_off[i + 1] = total
     return total
 
 
 @_jit
-def split_elements(buf, off, length, el_off, el_length):  # type: ignore[no-untyped-def]
+def split_elements(buf, off, length, refused, el_off, el_length):  # type: ignore[no-untyped-def]
     n = 0
     for i in range(len(off)):
-        if length[i] < 20:
+        if length[i] < 20 or refused[i]:
             continue
         p = off[i] + 20
         for _ in range(read_i32(buf, off[i] + 12)):

@@ -4,6 +4,7 @@
     ├── SourceError            (here) PostgreSQL
     │   ├── SourceUnreachable
     │   ├── ServerTooOld
+    │   ├── EncodingUnknown
     │   ├── WalLevelNotLogical
     │   ├── SlotsExhausted
     │   ├── PrivilegeMissing
@@ -14,6 +15,7 @@
     │   ├── SourceReplaced
     │   ├── TypeNotSupported
     │   ├── ValueNotRepresentable
+    │   ├── BinaryUnreadable
     │   └── ProtocolViolation
     ├── LakeError              lakehouse.errors
     ├── ConfigError            pipelines.errors
@@ -59,6 +61,10 @@ class ServerTooOld(SourceError):
     default_fix = "upgrade to PostgreSQL 14 or later (the binary protocol begins there), then: rireki doctor"
 
 
+class EncodingUnknown(SourceError):
+    default_fix = "pg_dump it and restore into a database WITH ENCODING 'UTF8', then: rireki doctor"
+
+
 class WalLevelNotLogical(SourceError):
     default_fix = "ALTER SYSTEM SET wal_level = 'logical'; restart PostgreSQL; then: rireki doctor"
 
@@ -99,6 +105,10 @@ class TypeNotSupported(SourceError):
 
 class ValueNotRepresentable(SourceError):
     default_fix = "correct the value in {subject} or leave the column out of the publication, then: rireki resync"
+
+
+class BinaryUnreadable(SourceError):
+    default_fix = "rireki capture again: it asks for text"
 
 
 class ProtocolViolation(SourceError):

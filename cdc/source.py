@@ -11,6 +11,7 @@ import psycopg
 from psycopg import conninfo, errors, sql
 
 from cdc.errors import (
+    BinaryUnreadable,
     PrivilegeMissing,
     PublicationMissing,
     SlotInUse,
@@ -24,6 +25,13 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 CONNECT_TIMEOUT_S = 5
 
+# What "as PostgreSQL prints it" means: for every session that reads rows, whatever the role or the database prefers.
+# With no search path, names (regclass and its like) always say their schema.
+PRINT_AS_WE_READ: LiteralString = """
+    SET datestyle = 'ISO, MDY'; SET intervalstyle = 'iso_8601'; SET timezone = 'UTC'; SET extra_float_digits = 1;
+    SET bytea_output = 'hex'; SET search_path = ''
+"""
+
 
 def address(dsn: str) -> str:
     """``user@host:port/database``: a source as a person may read it, without its password."""
@@ -34,7 +42,11 @@ def address(dsn: str) -> str:
 
 def connect(dsn: str, *, replication: bool = False, application_name: str = "rireki") -> Connection:
     """An autocommit connection. Raises SourceUnreachable or PrivilegeMissing."""
-    parameters: dict[str, str | int] = {"application_name": application_name, "connect_timeout": CONNECT_TIMEOUT_S}
+    parameters: dict[str, str | int] = {
+        "application_name": application_name,
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "client_encoding": "UTF8",  # the lake's, whatever the database's is
+    }
     if replication:
         parameters["replication"] = "database"
     with explained(dsn):
@@ -60,6 +72,8 @@ def explain(error: psycopg.Error, dsn: str, *, slot: str = "", publication: str 
             return PrivilegeMissing(text, subject=address(dsn))
         case errors.InvalidAuthorizationSpecification() | errors.InvalidPassword():
             return SourceUnreachable(text, subject=address(dsn))
+        case errors.UndefinedFunction() if "binary output" in text:
+            return BinaryUnreadable(text, subject=f"slot {slot or '?'}")
         case errors.UndefinedObject() if "publication" in text:
             return PublicationMissing(text, subject=f"publication {publication or '?'}")
         case errors.UndefinedObject() if "slot" in text:

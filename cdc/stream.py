@@ -24,7 +24,7 @@ from cdc.errors import RirekiError, SourceUnreachable
 from cdc.lsn import Lsn
 from cdc.messages import Messages
 from cdc.protocol import Keepalive, parse_keepalive, standby_status
-from cdc.source import address, connect, explain, explained
+from cdc.source import PRINT_AS_WE_READ, address, connect, explain, explained
 
 # What is received into at once: large enough that a scan's fixed costs vanish, small enough to be held several times.
 _BUFFER_BYTES = 4 << 20
@@ -43,8 +43,10 @@ class Slice:
 class ReplicationStream:
     """START_REPLICATION on a slot. Use as ``with stream.start():``; ``receive`` and ``confirm`` from any one thread."""
 
-    def __init__(self, dsn: str, slot: str, publication: str, *, buffer_bytes: int = 64 << 20) -> None:
-        self._dsn, self._slot, self._publication = dsn, slot, publication
+    def __init__(
+        self, dsn: str, slot: str, publication: str, *, buffer_bytes: int = 64 << 20, binary: bool = True
+    ) -> None:
+        self._dsn, self._slot, self._publication, self._binary = dsn, slot, publication, binary
         self._buffer_bytes = buffer_bytes
         self._received, self._confirmed = Lsn(0), Lsn(0)
         self._slices: deque[Slice] = deque()
@@ -63,6 +65,7 @@ class ReplicationStream:
         self._connection = connect(self._dsn, replication=True, application_name=f"rireki {self._slot}")
         try:
             with explained(self._dsn, slot=self._slot, publication=self._publication):
+                self._connection.execute(PRINT_AS_WE_READ)
                 self._status_interval_s = self._quarter_of_timeout()
                 self._start_replication()
         except BaseException:
@@ -118,8 +121,12 @@ class ReplicationStream:
         assert self._connection is not None
         command = sql.SQL(
             "START_REPLICATION SLOT {} LOGICAL 0/0"
-            " (proto_version '1', publication_names {}, messages 'true', binary 'true')"
-        ).format(sql.Identifier(self._slot), sql.Literal(sql.Identifier(self._publication).as_string(self._connection)))
+            " (proto_version '1', publication_names {}, messages 'true', binary {})"
+        ).format(
+            sql.Identifier(self._slot),
+            sql.Literal(sql.Identifier(self._publication).as_string(self._connection)),
+            sql.Literal("true" if self._binary else "false"),
+        )
         result = self._connection.pgconn.exec_(command.as_bytes(self._connection))
         if result.status != ExecStatus.COPY_BOTH:
             raise psycopg.errors.error_from_result(result)

@@ -42,8 +42,8 @@ _SAMPLES = {
 _OIDS = {name: oid for oid, name in enumerate(_SAMPLES)}
 _ARRAY_OID = len(_SAMPLES)
 _CATALOGUE = {
-    **{oid: PgType(oid, name, "b", 0, -1, 0) for name, oid in _OIDS.items()},
-    _ARRAY_OID: PgType(_ARRAY_OID, "_text", "b", 0, -1, _OIDS["text"]),
+    **{oid: PgType(oid, "pg_catalog", name, "b") for name, oid in _OIDS.items()},
+    _ARRAY_OID: PgType(_ARRAY_OID, "pg_catalog", "_text", "b", element_oid=_OIDS["text"]),
 }
 # Type oid, modifier and a value of each column; a numeric of ten digits is another codec than one without bounds.
 _COLUMNS = [

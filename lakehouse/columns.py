@@ -39,7 +39,7 @@ class TableColumns:
         names = [column.name for column in relation.columns]
         seen: dict[str, str] = {}
         for name in names:
-            if name in OWN_COLUMNS:
+            if name.casefold() in OWN_COLUMNS:
                 raise NameCollision(f"column {name} has a name that the lake uses itself", subject=str(relation.name))
             other = seen.setdefault(name.casefold(), name)
             if other != name:

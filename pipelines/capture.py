@@ -19,7 +19,7 @@ from cdc.batch import Batch
 from cdc.catalogue import Catalogue, PublishedTable
 from cdc.changes import RelationDecoder
 from cdc.copy import decoder_of
-from cdc.errors import SlotInUse, SlotLost, SourceReplaced, SourceUnreachable
+from cdc.errors import BinaryUnreadable, SlotInUse, SlotLost, SourceReplaced, SourceUnreachable
 from cdc.lsn import Lsn
 from cdc.protocol import RelationMessage
 from cdc.slot import beat, ensure_slot, identify
@@ -78,6 +78,7 @@ class Capture:
         self._catalogue = Catalogue(self._dsn)
         self._stop = threading.Event()
         self._until: Lsn | None = None
+        self._as_text = False
         self._report = CaptureReport(self._stream)
 
     def run(self, stop: threading.Event) -> CaptureReport:
@@ -122,7 +123,14 @@ class Capture:
         state, _ = ensure_slot(self._dsn, slot)
         self._refuse_a_hole(writer, state.confirmed_flush)
         copies = Copies(self._dsn, self._stream, publication, writer, self._copied, self._stop.is_set)
-        stream = ReplicationStream(self._dsn, slot, publication, buffer_bytes=2 * self._config.capture.max_batch_bytes)
+        only_as_text = self._catalogue.only_as_text(self._catalogue.published(publication))
+        stream = ReplicationStream(
+            self._dsn,
+            slot,
+            publication,
+            buffer_bytes=2 * self._config.capture.max_batch_bytes,
+            binary=not (self._as_text or only_as_text),
+        )
         with Applier(writer, self._cut_written) as applier, self._opened(stream):
             self._tell(Streaming(self._stream, state.confirmed_flush))
             copies.missing()
@@ -183,6 +191,11 @@ class Capture:
             began = time.monotonic()
             try:
                 return attempt()
+            except BinaryUnreadable as error:
+                # A column of such a type joined the publication in mid-stream; some of its changes may lie behind us
+                # even after it has left again, so text stays until the next start.
+                self._as_text = True
+                self._tell(Waiting(f"{error}; streaming as text from here on"))
             except (SourceUnreachable, LakeUnreachable) as error:
                 if time.monotonic() - began > _LONGEST_PAUSE_S:
                     pause_s = 0.25  # it had worked for a while

@@ -82,11 +82,12 @@ def server_checks(config: Config) -> Iterator[Check]:
         connection = connect(config.conninfo())
     except RirekiError as error:
         yield _failed("source", error)
-        yield from _skipped("server version", "wal_level", "room", "replication")
+        yield from _skipped("server version", "encoding", "wal_level", "room", "replication")
         return
     with connection:
         yield Check("source", State.OK, address(config.conninfo()))
         yield _ask("server version", lambda: source.server_version(connection))
+        yield _ask("encoding", lambda: source.encoding(connection))
         yield _ask("wal_level", lambda: source.wal_level(connection))
         yield _ask("room", lambda: source.room(connection, config))
         yield _ask("replication", lambda: source.may_replicate(connection, config))
@@ -101,6 +102,7 @@ def publication_checks(connection: Connection, config: Config) -> Iterator[Check
         yield _ask(f"table {standing.name}", partial(source.table, standing, connection))
     if standings:
         yield _ask("column types", lambda: source.column_types(connection, config))
+        yield _ask("names", lambda: source.names(connection, config))
     yield _ask("slot", lambda: source.slot(connection, config))
 
 

@@ -11,18 +11,19 @@ from typing import LiteralString
 
 from cdc.catalogue import Catalogue
 from cdc.errors import (
+    EncodingUnknown,
     PrivilegeMissing,
     PublicationMissing,
     ServerTooOld,
     SlotLost,
     SlotsExhausted,
     SourceError,
-    TypeNotSupported,
     WalLevelNotLogical,
 )
 from cdc.publication import TableStanding, publication_exists
 from cdc.relation import ReplicaIdentity
 from cdc.source import Connection, connect, rows
+from lakehouse.columns import TableColumns
 from pipelines.config import Config
 
 OLDEST_SERVER = 140_000
@@ -66,6 +67,16 @@ def room(connection: Connection, config: Config) -> Finding:
         return Finding(what, "copying a table needs one more of each for a while: raise max_replication_slots "
                              "and max_wal_senders, restart PostgreSQL")  # fmt: skip
     return Finding(what)
+
+
+def encoding(connection: Connection) -> Finding:
+    found = _setting(connection, "server_encoding")
+    if found == "SQL_ASCII":
+        raise EncodingUnknown(
+            "its encoding is SQL_ASCII: PostgreSQL itself doesn't know what its texts say",
+            subject=f"database {connection.info.dbname}",
+        )
+    return Finding(found)
 
 
 def may_replicate(connection: Connection, config: Config) -> Finding:
@@ -147,13 +158,18 @@ def table(standing: TableStanding, connection: Connection) -> Finding:
 
 
 def column_types(connection: Connection, config: Config) -> Finding:
-    unsupported = Catalogue(config.conninfo()).unsupported(connection, config.stream.publication_name)
-    if unsupported:
-        also = [error.subject for error in unsupported[1:]]
-        raise TypeNotSupported(
-            unsupported[0].what + (f"; so have {', '.join(also)}" if also else ""), subject=unsupported[0].subject
-        )
+    catalogue = Catalogue(config.conninfo())
+    only_as_text = catalogue.only_as_text(catalogue.listed(connection, config.stream.publication_name))
+    if only_as_text:
+        return Finding(f"each has a lake type; the stream is sent as text because of {', '.join(only_as_text)}")
     return Finding("each has a lake type")
+
+
+def names(connection: Connection, config: Config) -> Finding:
+    """Names that the lake needs itself, or that it can't tell apart. Raises NameCollision."""
+    for table in Catalogue(config.conninfo()).listed(connection, config.stream.publication_name):
+        TableColumns.of(table.relation)
+    return Finding("each name stands for one thing in the lake")
 
 
 _SLOT: LiteralString = """

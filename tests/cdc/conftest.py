@@ -52,13 +52,17 @@ class Source:
     def stream(self, **options: int) -> ReplicationStream:
         return ReplicationStream(self.dsn, self.slot, self.publication, **options)
 
-    def take(self, start: Lsn, *, confirm: bool = True) -> Batch:
+    def take(self, start: Lsn, *, confirm: bool = True, binary: bool = True) -> Batch:
         """Everything committed so far, as one batch."""
-        with self.stream().start() as stream:
+        with self.stream(binary=binary).start() as stream:
             batch = receive_until(stream, self.assembler(start), beat(self.dsn))
             if confirm:
                 stream.confirm(batch.end_lsn)
             return batch
+
+    def only_as_text(self) -> list[str]:
+        catalogue = Catalogue(self.dsn)
+        return catalogue.only_as_text(catalogue.published(self.publication))
 
     def copy(self, table: str) -> pa.Table:
         """A table's copied rows, without the marker in front."""

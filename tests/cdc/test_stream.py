@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from cdc.catalogue import Catalogue
-from cdc.errors import PublicationMissing, SlotInUse, SlotLost, TypeNotSupported
+from cdc.errors import BinaryUnreadable, PublicationMissing, SlotInUse, SlotLost
 from cdc.slot import beat, read_slot
 from tests.cdc.conftest import Source, receive_until, rows_of
 
@@ -248,10 +248,16 @@ def test_confirming_moves_the_slot_and_leaving_tells_the_last_position(source: S
     assert state is not None and state.confirmed_flush == batch.end_lsn
 
 
-def test_a_type_without_a_lake_type_is_refused_by_the_name_of_its_column(source: Source) -> None:
-    source.execute("CREATE TABLE t (id int PRIMARY KEY, area polygon)", "ALTER PUBLICATION published ADD TABLE t")
+@pytest.mark.parametrize(("pg_type", "value"), [("money", "$1.50"), ("aclitem[]", ["=r/postgres"])])
+def test_what_only_postgresql_can_read_in_binary_is_said_and_carried_as_text(
+    source: Source, pg_type: str, value: object
+) -> None:
+    source.execute(f"CREATE TABLE t (id int PRIMARY KEY, v {pg_type})", "ALTER PUBLICATION published ADD TABLE t")
     start = source.start()
-    source.execute("INSERT INTO t VALUES (1, '((0,0),(1,1),(1,0))')")
+    literal = value if isinstance(value, str) else "{=r/postgres}"
+    source.execute(f"INSERT INTO t VALUES (1, NULL), (2, '{literal}')")
 
-    with pytest.raises(TypeNotSupported, match=r"public\.t\.area"):
+    with pytest.raises(BinaryUnreadable):
         source.take(start)
+
+    assert [row["v"] for row in rows_of(source.take(start, binary=False), "public.t")] == [None, value]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from cdc.errors import PrivilegeMissing, TableNotPublished, TypeNotSupported
+from cdc.errors import PrivilegeMissing, TableNotPublished
 from cdc.publication import matching_tables, published_tables
 from cdc.relation import TableName
+from lakehouse.errors import NameCollision
 from pipelines.config import load
 from pipelines.doctor import Check, State, examine
 from pipelines.errors import ConfigExists, NothingToPublish
@@ -114,15 +115,36 @@ def test_init_refuses_a_pattern_that_matches_nothing(shop: Database, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def test_init_takes_the_publication_back_when_a_column_has_no_lake_type(shop: Database, tmp_path: Path) -> None:
-    shop.execute("CREATE TABLE shop.places (id bigint PRIMARY KEY, at point)")
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("_op text", "column _op has a name that the lake uses itself"),
+        ('"_VALID_from" text', "column _VALID_from has a name that the lake uses itself"),
+        ('total int, "Total" int', "columns total and Total differ only by case"),
+        ('"Größe" int, "GRÖSSE" int', "columns Größe and GRÖSSE differ only by case"),
+    ],
+)
+def test_init_takes_the_publication_back_when_the_lake_cannot_hold_a_name(
+    shop: Database, tmp_path: Path, columns: str, said: str
+) -> None:
+    shop.execute(f"CREATE TABLE shop.places (id bigint PRIMARY KEY, {columns})")
 
-    with pytest.raises(TypeNotSupported) as raised:
+    with pytest.raises(NameCollision, match=said) as raised:
         set_up(setup_for(shop, tmp_path, "shop.*"))
 
-    assert raised.value.subject == "shop.places.at"
+    assert raised.value.subject == "shop.places"
+    assert "rename" in raised.value.fix
     assert shop.rows("SELECT 1 FROM pg_publication") == []
     assert not list(tmp_path.iterdir())
+
+
+def test_a_type_that_only_postgresql_prints_is_no_failure_and_is_said(shop: Database, tmp_path: Path) -> None:
+    shop.execute("CREATE TABLE shop.prices (id bigint PRIMARY KEY, at money)")
+
+    made = set_up(setup_for(shop, tmp_path, "shop.*"))
+
+    check = found(made.file)["column types"]
+    assert (check.state, "shop.prices.at" in check.what) == (State.OK, True)
 
 
 def test_init_by_a_role_that_may_not_publish_says_the_statement_for_one_who_may(
