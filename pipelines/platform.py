@@ -6,6 +6,8 @@ each service's ``publication.sql`` are run as they are, never imported.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from infra.state import StateFolder
 DATABASE = "platform"
 PUBLICATION = "rireki_platform"
 READER = "rireki"
-SERVICES = ("directory", "asset")  # in this order: the first makes the publication, the others add their tables
+SERVICES = ("directory", "asset", "auth")  # in this order: the first makes the publication, the others add their tables
 _FOLDER = Path(__file__).parents[1] / "services"
 
 _PUBLISHED_COLUMNS: LiteralString = """
@@ -50,13 +52,18 @@ def prepare(server: Postgres, folder: StateFolder) -> None:
         _let_reader_in(connection, folder.secret("postgres-rireki"))
 
 
-def service_environment(service: str, server: Postgres, folder: StateFolder) -> dict[str, str]:
+def service_environment(service: str, server: Postgres, folder: StateFolder, port: int) -> dict[str, str]:
     """What a service needs to know."""
     password = folder.secret(f"postgres-{service}")
-    return {
+    environment = {
         f"{service.upper()}_DSN": server.dsn(DATABASE, user=service, password=password),
         f"{service.upper()}_TOKEN": folder.secret(f"{service}-token"),
     }
+    if service == "auth":
+        key = hashlib.sha256(folder.secret("auth-master-key").encode()).digest()
+        environment["AUTH_MASTER_KEY"] = base64.b64encode(key).decode()
+        environment["AUTH_ISSUER"] = f"http://localhost:{port}"  # by name: passkeys aren't bound to a bare number
+    return environment
 
 
 def _migrate(server: Postgres, folder: StateFolder) -> None:

@@ -34,7 +34,7 @@ _DAGSTER_SETTINGS = Path(__file__).parents[1] / "dagster_home" / "dagster.yaml"
 class Stack:
     """``with Stack(folder, tell=print) as stack:``; ``folder`` must be locked. Leaving it stops everything, in order.
 
-    ``ports`` asks for certain ones (postgres, directory, asset, dagster, s3); the others are kept, or free.
+    ``ports`` asks for certain ones (postgres, directory, asset, auth, dagster, s3); the others are kept, or free.
     ``tell`` gets one sentence for each station that is up, and for each child that ends by itself.
     Raises on entry what infra's parts raise; what was started before is stopped then.
     """
@@ -80,6 +80,7 @@ class Stack:
         self._tell(f"lake            {self.config.lake_root().url}")
         self.directory_url = self._start_service(running, "directory")
         self.asset_url = self._start_service(running, "asset")
+        self.auth_url = self._start_service(running, "auth")
         self._start_capture(running)
         if self._with_ui:
             self.ui_url = self._start_dagster(running)
@@ -129,7 +130,7 @@ class Stack:
                 name,
                 command,
                 ready=http(f"http://{LOOPBACK}:{port}/healthz"),
-                env=platform.service_environment(name, self.postgres, self.folder),
+                env=platform.service_environment(name, self.postgres, self.folder, port),
             ),
         )
         self._tell(f"{f'{name} API':<16}http://{LOOPBACK}:{port}/docs")

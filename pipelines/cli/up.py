@@ -61,6 +61,7 @@ def urls(stack: Stack) -> dict[str, str | None]:
         "lake": stack.config.lake_root().url,
         "directory": stack.directory_url,
         "asset": stack.asset_url,
+        "auth": stack.auth_url,
         "dagster": stack.ui_url,
     }
 

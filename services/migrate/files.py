@@ -25,6 +25,7 @@ FOLDERS = (
     Folder(_SERVICES / "shared", "rls"),
     Folder(_SERVICES / "directory", "directory", login_role="directory"),
     Folder(_SERVICES / "asset", "asset", login_role="asset"),
+    Folder(_SERVICES / "auth", "auth", login_role="auth"),
 )
 
 

@@ -21,10 +21,13 @@ class BodyTooLarge(ServiceError):
 
 
 class Edge:
-    """ASGI middleware. A client without the token learns nothing, not even whether its JSON was well formed."""
+    """ASGI middleware. A client without the token learns nothing, not even whether its JSON was well formed.
 
-    def __init__(self, app: ASGIApp, *, token: str) -> None:
-        self._app = app
+    ``guarded``: what paths begin with that ask for the token.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, guarded: str = "/") -> None:
+        self._app, self._guarded = app, guarded
         self._expected = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,7 +36,8 @@ class Edge:
             return
         headers = Headers(scope=scope)
         given = headers.get("authorization", "").encode("latin-1")
-        if scope["path"] not in _OPEN_PATHS and not hmac.compare_digest(given, self._expected):
+        asks = scope["path"].startswith(self._guarded) and scope["path"] not in _OPEN_PATHS
+        if asks and not hmac.compare_digest(given, self._expected):
             error: ServiceError = Unauthenticated("the token is missing or wrong")
             await problem(error, headers={"WWW-Authenticate": "Bearer"})(scope, receive, send)
             return

@@ -109,7 +109,7 @@ def test_up_stops_at_sigterm_and_leaves_no_process_behind(place: Path) -> None:
     assert code == 0
     assert urls["config"] == str(place / "rireki.toml")
     assert "password" not in str(urls)
-    assert len(children) == 4
+    assert len(children) == 5
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 

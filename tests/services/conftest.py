@@ -23,10 +23,11 @@ from services.directory.app import create_app as create_directory
 from services.migrate.apply import migrate
 from services.web.settings import Settings
 from tests.conftest import Database
+from tests.services.auth.rows import fill
 
 TOKEN = "a-token-for-tests-only"
 PASSWORD = "a service's password in tests"
-PASSWORDS = {"directory": PASSWORD, "asset": PASSWORD}
+PASSWORDS = {"directory": PASSWORD, "asset": PASSWORD, "auth": PASSWORD}
 APPS: dict[str, Callable[[Settings], FastAPI]] = {"directory": create_directory, "asset": create_asset}
 
 
@@ -129,8 +130,8 @@ class Served:
     thread: threading.Thread
 
     @classmethod
-    def start(cls, app: FastAPI) -> Served:
-        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    def start(cls, app: FastAPI, listener: socket.socket | None = None) -> Served:
+        listener = listener or listening()
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -142,6 +143,11 @@ class Served:
     def stop(self) -> None:
         self.server.should_exit = True
         self.thread.join(20)
+
+
+def listening() -> socket.socket:
+    """A free port, ours from now on."""
+    return socket.create_server(("127.0.0.1", 0), backlog=512)
 
 
 @pytest.fixture(scope="session")
@@ -281,4 +287,5 @@ def two_tenants(postgres: Postgres, template: str) -> Iterator[TwoTenants]:
                 api.do(f"/v1/users/{user['id']}/role-grants", {"role": "clerk", "pharmacy_id": pharmacy["id"]})
                 assets.device(pharmacy["id"])
                 assets.assign(assets.license(1), user_id=user["id"])
+                fill(platform.database, made[-1], user["id"])
         yield TwoTenants(platform, *made)

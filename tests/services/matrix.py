@@ -19,7 +19,7 @@ from services.migrate.apply import OWNER
 from services.migrate.files import FOLDERS
 
 SCHEMAS = tuple(folder.schema for folder in FOLDERS if folder.login_role)
-ROLES = (*(folder.login_role for folder in FOLDERS if folder.login_role), OWNER)
+ROLES = (*(folder.login_role for folder in FOLDERS if folder.login_role), "auth_secrets", OWNER)
 COMMANDS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 

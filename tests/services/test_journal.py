@@ -27,6 +27,12 @@ STATE_TABLES = (
     "asset.licenses",
     "asset.devices",
     "asset.assignments",
+    "auth.accounts",
+    "auth.factors",
+    "auth.sessions",
+    "auth.grants",
+    "auth.upstreams",
+    "auth.upstream_links",
 )
 
 
@@ -105,7 +111,7 @@ def test_an_insert_by_hand_without_its_event_is_refused_at_commit(
         admin.commit()
 
 
-@pytest.mark.parametrize("events", ["directory.events", "asset.events"])
+@pytest.mark.parametrize("events", ["directory.events", "asset.events", "auth.events"])
 @pytest.mark.parametrize(
     "statement",
     [

@@ -238,12 +238,13 @@ def test_the_command_line_tells_what_it_did(
     (tmp_path / "password").write_text(PASSWORD + "\n")
     monkeypatch.delenv("DIRECTORY_PASSWORD", raising=False)
     monkeypatch.setenv("ASSET_PASSWORD", PASSWORD)
+    monkeypatch.setenv("AUTH_PASSWORD", PASSWORD)
 
     code = main(["--dsn", database.dsn, "--password-file", f"directory={tmp_path / 'password'}", "--json"])
 
     told = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert told["passwords_set"] == ["asset", "directory"]
+    assert told["passwords_set"] == ["asset", "auth", "directory"]
     assert told["applied"][0] == "rls/0001_tenant_context.sql"
 
 

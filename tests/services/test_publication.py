@@ -11,10 +11,16 @@ import services
 from tests.services.conftest import Api
 
 FOLDER = Path(services.__file__).parent
-PUBLISHING = ("directory", "asset")
+PUBLISHING = ("directory", "asset", "auth")
 AT_HOME = {
     "directory": {"login_identifiers", "idempotency_keys", "migrations"},
     "asset": {"idempotency_keys", "migrations"},
+    # What proves something, what encrypts something, and what changes with every request.
+    "auth": {
+        *("clients", "client_secrets", "signing_keys", "signing_key_secrets", "session_handles", "codes"),
+        *("refresh_tokens", "passwords", "totp_seeds", "webauthn_credentials", "recovery_codes", "enrolments"),
+        *("upstream_secrets", "subject_keys", "event_secrets", "idempotency_keys", "migrations"),
+    },
 }
 
 

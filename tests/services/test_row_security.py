@@ -116,7 +116,7 @@ def test_a_row_can_not_refer_to_another_tenants_row(tenants: tuple[str, str], se
 @pytest.mark.parametrize("command", ["DELETE FROM {}", "TRUNCATE {}", "ALTER TABLE {} DISABLE ROW LEVEL SECURITY"])
 def test_a_service_may_not(command: LiteralString, admin: psycopg.Connection[Any]) -> None:
     for table in matrix.tables(admin):
-        for role in ("directory", "asset"):
+        for role in ("directory", "asset", "auth"):
             with pytest.raises(pg.InsufficientPrivilege), admin.transaction(force_rollback=True):
                 admin.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
                 admin.execute(sql.SQL(command).format(sql.Identifier(*table.split("."))))
@@ -163,6 +163,22 @@ GRANTS: dict[str, dict[str, set[str]]] = {
         },
         "SELECT": {"asset.products", "directory.tenants", "directory.pharmacies", "directory.users"},
         "UPDATE": {"asset.contracts", "asset.licenses", "asset.devices", "asset.assignments"},
+    },
+    "auth": {
+        "SELECT, INSERT": {
+            *("auth.clients", "auth.signing_keys", "auth.accounts", "auth.factors", "auth.sessions"),
+            *("auth.session_handles", "auth.grants", "auth.codes", "auth.refresh_tokens", "auth.upstreams"),
+            *("auth.upstream_links", "auth.events", "auth.idempotency_keys"),
+        },
+        "SELECT": {
+            *("directory.tenants", "directory.organisations", "directory.pharmacies", "directory.users"),
+            *("directory.login_identifiers", "directory.memberships", "directory.role_grants"),
+        },
+        "UPDATE": {
+            *("auth.clients", "auth.signing_keys", "auth.accounts", "auth.factors", "auth.sessions"),
+            *("auth.session_handles", "auth.grants", "auth.codes", "auth.refresh_tokens", "auth.upstreams"),
+            "auth.upstream_links",
+        },
     },
 }
 

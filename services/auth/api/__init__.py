@@ -1,0 +1,1 @@
+"""What operators call, under /v1: one router per aggregate."""

@@ -1,0 +1,84 @@
+"""The auth service: ``python -m services.auth`` (127.0.0.1:8000 unless told otherwise).
+
+Needs AUTH_DSN, AUTH_TOKEN, AUTH_MASTER_KEY and AUTH_ISSUER; see settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from fastapi.staticfiles import StaticFiles
+
+from services.auth import events
+from services.auth.api import users
+from services.auth.edge import SafeHeaders
+from services.auth.keys import Keys
+from services.auth.pages import authorize, enrol, login, logout, render
+from services.auth.pages.flow import FlowLost
+from services.auth.parts import Parts
+from services.auth.protocol import endpoints
+from services.auth.settings import Settings
+from services.auth.vault import Vault
+from services.shared.transaction import Database
+from services.web import problems, reads
+from services.web.edge import Edge
+
+OPERATORS = "/v1"
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Raises StartupError for a bad environment; the database is opened when the server starts."""
+    settings = settings or Settings.from_environment()
+    database = Database(settings.dsn, max_connections=settings.max_connections, name="services.auth")
+    vault = Vault(settings.master_key)
+    parts = Parts(settings, database, vault, Keys(database, vault))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        database.open()
+        parts.keys.open()
+        yield
+        database.close()
+
+    app = FastAPI(
+        title="Auth", version="1", lifespan=lifespan, redoc_url=None, responses={"default": problems.DOCUMENTED}
+    )
+    app.state.parts = parts
+    app.state.schema = "auth"
+    app.state.database = database
+    app.add_middleware(Edge, token=settings.token, guarded=OPERATORS)
+    app.add_middleware(SafeHeaders, https=settings.https)
+    problems.install(app)
+    for module in (endpoints, authorize, login, enrol, logout):
+        app.include_router(module.router)
+    for router in (
+        users.router,
+        reads.history("auth", events.AGGREGATES),
+    ):
+        # For the documentation: the edge has checked the token before anything gets here.
+        app.include_router(router, prefix=OPERATORS, dependencies=[Depends(HTTPBearer(auto_error=False))])
+    app.mount("/static", StaticFiles(directory=render.FOLDER / "static"))
+
+    @app.exception_handler(FlowLost)
+    def lost(request: Request, _: FlowLost) -> Response:
+        return render.page(
+            parts,
+            request,
+            "message.html",
+            status=422,
+            title="This login has expired",
+            text="It took too long, or was begun in another browser. Go back to where you came from and begin again.",
+            detail=None,
+        )
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        """200 when the database answers, 503 when not. Needs no token."""
+        alive = database.alive()
+        return JSONResponse({"database": alive}, 200 if alive else 503)
+
+    return app

@@ -1,0 +1,147 @@
+"""The products that users log in to, as registered."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from services.auth.secrets import among_secrets
+from services.shared.errors import Conflict, InvalidRequest
+from services.shared.transaction import TenantTransaction
+
+AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
+SCOPES = ("openid", "profile", "affiliations")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    client_id: str
+    name: str
+    auth_method: AuthMethod
+    redirect_uris: list[str]
+    post_logout_redirect_uris: list[str]
+    scopes: list[str]
+    may_refresh: bool
+    may_introspect: bool
+    requires_second_factor: bool
+    secret_hashes: tuple[bytes, ...] = ()
+
+    # What Authlib asks of a client
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> None:
+        """It has to be said each time."""
+        return
+
+    def get_allowed_scope(self, scope: str | None) -> str | None:
+        asked = (scope or "").split()
+        return " ".join(name for name in SCOPES if name in asked and name in self.scopes)
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        """To the character."""
+        return redirect_uri in self.redirect_uris
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        given = hashlib.sha256(client_secret.encode()).digest()
+        return any(hmac.compare_digest(given, kept) for kept in self.secret_hashes)
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        if endpoint == "introspection" and not self.may_introspect:
+            return False
+        return method == self.auth_method
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code"
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type == "authorization_code" or (grant_type == "refresh_token" and self.may_refresh)
+
+    @property
+    def client_metadata(self) -> dict[str, Any]:
+        return {"post_logout_redirect_uris": self.post_logout_redirect_uris}
+
+
+def find(transaction: TenantTransaction, client_id: str) -> Client | None:
+    row = transaction.row(
+        "SELECT client_id, name, auth_method, redirect_uris, post_logout_redirect_uris, scopes, may_refresh, "
+        "may_introspect, requires_second_factor FROM auth.clients WHERE client_id = %s AND ended_at IS NULL",
+        (client_id,),
+    )
+    if row is None:
+        return None
+    hashes: tuple[bytes, ...] = ()
+    if row["auth_method"] != "none":
+        with among_secrets(transaction):
+            hashes = tuple(
+                bytes(found["secret_hash"])
+                for found in transaction.rows(
+                    "SELECT secret_hash FROM auth.client_secrets WHERE client_id = %s AND ended_at IS NULL",
+                    (client_id,),
+                )
+            )
+    return Client(**row, secret_hashes=hashes)
+
+
+def register(
+    transaction: TenantTransaction,
+    client_id: str,
+    name: str,
+    *,
+    auth_method: AuthMethod,
+    redirect_uris: Sequence[str],
+    post_logout_redirect_uris: Sequence[str] = (),
+    may_refresh: bool = True,
+    may_introspect: bool = False,
+    requires_second_factor: bool = False,
+) -> str | None:
+    """The new client's secret, told this once; None for a public one. Raises Conflict, InvalidRequest."""
+    for uri in (*redirect_uris, *post_logout_redirect_uris):
+        _refuse_unsafe(uri)
+    touched = transaction.execute(
+        "INSERT INTO auth.clients (client_id, name, auth_method, redirect_uris, post_logout_redirect_uris, scopes, "
+        "may_refresh, may_introspect, requires_second_factor) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "ON CONFLICT DO NOTHING",
+        (
+            client_id,
+            name,
+            auth_method,
+            list(redirect_uris),
+            list(post_logout_redirect_uris),
+            list(SCOPES),
+            may_refresh,
+            may_introspect,
+            requires_second_factor,
+        ),
+    )
+    if touched == 0:
+        raise Conflict(f"there is a client {client_id} already", fix="choose another client_id")
+    if auth_method == "none":
+        return None
+    secret = secrets.token_urlsafe(32)
+    with among_secrets(transaction):
+        transaction.execute(
+            "INSERT INTO auth.client_secrets (client_id, secret_hash) VALUES (%s, %s)",
+            (client_id, hashlib.sha256(secret.encode()).digest()),
+        )
+    return secret
+
+
+def _refuse_unsafe(uri: str) -> None:
+    try:
+        parts = urlsplit(uri)
+        safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        whole = bool(parts.hostname) and not parts.fragment and parts.username is None
+    except ValueError:
+        safe = whole = False
+    if not (safe and whole and uri.isascii() and uri.isprintable() and not set(uri) & set(' "\\')):
+        raise InvalidRequest(
+            f"{uri!r} is no address to send people to", fix="https://…, or http:// on the loopback; no fragment"
+        )
