@@ -64,13 +64,15 @@ def transactions(
     worth_telling = rows > 0
     worth_telling[list(contexts)] = True
     kept = np.flatnonzero(worth_telling)
-    who = {name: [contexts[i].get(name) if i in contexts else None for i in kept.tolist()] for name in _FIELDS}
+    said = np.isin(kept, list(contexts))
+    places = np.where(said, np.cumsum(said) - 1, 0)
+    who = {name: [contexts[i][name] for i in kept[said].tolist()] for name in _FIELDS}
     return pa.Table.from_arrays(
         [
             pa.array(all_begun[kept, 0]),
             pa.array(all_begun[kept, 2]),
             pa.array(all_begun[kept, 1] + EPOCH_SHIFT_US, TRANSACTIONS_SCHEMA.field("committed_at").type),
-            *[pa.array(who[name], pa.string()) for name in _FIELDS],
+            *[pa.array(who[name], pa.string()).take(pa.array(places, mask=~said)) for name in _FIELDS],
             _tables_of(pairs, base, kept, table_names),
             pa.array(rows[kept]),
         ],
@@ -79,11 +81,13 @@ def transactions(
 
 
 def _tables_of(pairs: np.ndarray, base: int, kept: np.ndarray, table_names: list[str]) -> pa.Array:
-    distinct = np.unique(pairs[:, :2], axis=0) if len(pairs) else np.empty((0, 2), np.int64)
-    position = np.searchsorted(kept, distinct[:, 0] - base)
+    # Transaction and table as one number: rows of two would be compared as bytes.
+    tables = max(len(table_names), 1)
+    distinct = np.unique((pairs[:, 0] - base) * tables + pairs[:, 1])
+    position = np.searchsorted(kept, distinct // tables)
     counts = np.bincount(position, minlength=len(kept))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    names = pa.array(table_names, pa.string()).take(pa.array(distinct[:, 1]))
+    names = pa.array(table_names, pa.string()).take(pa.array(distinct % tables))
     return pa.ListArray.from_arrays(pa.array(offsets), names)
 
 

@@ -113,6 +113,8 @@ class Changelog:
         reached = self.durable_to or Lsn(0)
         if self.first_copy is not None:
             reached = max(reached, Lsn(self.first_copy.value + 1))
+        if not rows.num_rows or rows["_commit_lsn"][0].as_py() >= reached.value:  # they are in order
+            return rows
         return rows.filter(pc.greater_equal(rows["_commit_lsn"], reached.value))
 
     def _commit(self, rows: pa.Table, columns: TableColumns, markers: list[Action], properties: dict[str, str]) -> None:
@@ -147,10 +149,12 @@ class Changelog:
 
 def _by_date(rows: pa.Table) -> list[tuple[str, pa.Table]]:
     """The rows by the UTC date of their commit, order kept."""
+    extremes = pc.min_max(rows["_committed_at"])
+    first, last = (extremes[end].as_py().date() for end in ("min", "max"))
+    if first == last:
+        return [(first.isoformat(), rows)]
     dates = rows["_committed_at"].cast(pa.date32())
     days = sorted(pc.unique(dates).to_pylist())
-    if len(days) == 1:
-        return [(days[0].isoformat(), rows)]
     return [(day.isoformat(), rows.filter(pc.equal(dates, day))) for day in days]
 
 

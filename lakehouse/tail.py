@@ -61,17 +61,27 @@ class Tails:
             beyond, kept = pending.beyond, list(pending.rows)
         stored = [read(after, min(beyond, to))] if after < beyond else []
         least = max(after, beyond).value
-        within = (pc.field("_commit_lsn") > least) & (pc.field("_commit_lsn") <= to.value)
-        return [part for part in (*stored, *(rows.filter(within) for rows in kept)) if part.num_rows]
+        return [part for part in (*stored, *(_between(rows, least, to.value) for rows in kept)) if part.num_rows]
 
     def applied(self, table: TableName, to: Lsn) -> None:
         """Everything up to ``to`` is in ``current``."""
         with self._lock:
             pending = self._tables[table]
-            above = [rows.filter(pc.field("_commit_lsn") > to.value) for rows in pending.rows]
+            above = [_between(rows, to.value, 2**63 - 1) for rows in pending.rows]
             pending.rows = [rows for rows in above if rows.num_rows]
             pending.bytes = sum(rows.nbytes for rows in pending.rows)
             pending.beyond = max(pending.beyond, to)
+
+
+def _between(rows: pa.Table, above: int, to: int) -> pa.Table:
+    """The rows with ``above < _commit_lsn <= to``: as they are where all or none lie there, which is usual."""
+    extremes = pc.min_max(rows["_commit_lsn"])
+    least, greatest = extremes["min"].as_py(), extremes["max"].as_py()
+    if least is None or (above < least and greatest <= to):
+        return rows
+    if greatest <= above or least > to:
+        return rows.slice(0, 0)
+    return rows.filter((pc.field("_commit_lsn") > above) & (pc.field("_commit_lsn") <= to))
 
 
 def _let_go(pending: _Pending, reaches: Lsn) -> None:

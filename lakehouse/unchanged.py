@@ -20,7 +20,7 @@ Fetch = Callable[[Longs, str], pa.ChunkedArray]
 
 def whole_rows(rows: pa.Table, settled: Settled, columns: Sequence[str], fetch: Fetch) -> pa.Table:
     """The changes that stay, with every column of ``columns`` filled; one row per entry of ``settled.kept``."""
-    kept = rows.take(pa.array(settled.kept))
+    kept = rows if len(settled.kept) == rows.num_rows else rows.take(pa.array(settled.kept))
     if pc.sum(pc.list_value_length(kept["_unchanged"])).as_py() in (None, 0):
         return kept
     for name in columns:

@@ -1,9 +1,15 @@
-"""The loop itself: one connection's stream, batch by batch, until it is told to stop or the stream breaks."""
+"""The loop itself: one connection's stream, batch by batch, until it is told to stop or the stream breaks.
+
+Two threads: one takes in and decodes what arrives, the other makes batches durable, one after the other, and confirms
+them. So the next batch is decoded while the last one is being written.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from cdc.assemble import Assembler
@@ -18,6 +24,7 @@ from pipelines.copies import Copies
 from pipelines.sections import Capture as Limits
 
 _POLL_S = 0.05  # how long to wait for bytes before looking at the clock
+_IN_FLIGHT = 2  # batches: one that is being written, one that waits; then the stream is pushed back
 _WATCH_PUBLICATION_S = 5.0  # how soon a table added to the publication is copied
 
 
@@ -42,17 +49,27 @@ class Follower:
         now = time.monotonic()
         self._waiting_since: float | None = None  # since when a whole transaction waits for company
         self._progressed_at = self._asked_at = self._beat_at = self._watched_at = now
+        self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._in_flight: deque[Future[None]] = deque()
 
     def follow(self, done: Callable[[], bool]) -> None:
+        """Returns, or raises, once nothing is being written any more; what waits by then is left to the next start."""
+        try:
+            self._follow(done)
+        finally:
+            self._committing.shutdown(wait=True, cancel_futures=True)
+
+    def _follow(self, done: Callable[[], bool]) -> None:
         while not done():
             self._applier.raise_failure()
-            arrived = self._stream.receive(_POLL_S)
-            if arrived is not None:
-                self._assembler.feed(arrived.messages)
-            if self._is_due():
-                self._commit_batch()
-            elif arrived is not None:
-                self._commit_idle(arrived)
+            if self._has_room():
+                arrived = self._stream.receive(_POLL_S)
+                if arrived is not None:
+                    self._assembler.feed(arrived.messages)
+                if self._is_due():
+                    self._commit_batch()
+                elif arrived is not None:
+                    self._commit_idle(arrived)
             self._look_at_the_clock()
 
     def _is_due(self) -> bool:
@@ -63,7 +80,8 @@ class Follower:
         if self._waiting_since is None:
             self._waiting_since = now
         return (
-            (now - self._waiting_since) * 1000 >= self._limits.max_fill_ms
+            # While a batch is being written the next may as well grow.
+            (not self._in_flight and (now - self._waiting_since) * 1000 >= self._limits.max_fill_ms)
             or self._assembler.ready_rows >= self._limits.max_batch_rows
             or self._assembler.ready_bytes >= self._limits.max_batch_bytes
         )
@@ -72,18 +90,30 @@ class Follower:
         taken = self._assembler.take()
         if taken is None:
             return  # a large transaction is still arriving
-        batch, requests = taken
         self._waiting_since = None
-        self._commit(self._only_copied(batch), requests)
+        self._submit(self._commit, *taken)
 
     def _commit_idle(self, arrived: Slice) -> None:
-        if arrived.keepalive is None or time.monotonic() - self._progressed_at < self._limits.idle_cut_seconds:
+        silent_s = time.monotonic() - self._progressed_at
+        if arrived.keepalive is None or self._in_flight or silent_s < self._limits.idle_cut_seconds:
             return
         idle = self._assembler.idle_batch(arrived.keepalive.wal_end, arrived.keepalive.server_time)
         if idle is not None:
-            self._commit(idle, ())
+            self._submit(self._commit, idle, ())
+
+    def _submit(self, work: Callable[..., None], *arguments: object) -> None:
+        self._in_flight.append(self._committing.submit(work, *arguments))
+
+    def _has_room(self) -> bool:
+        """Whether another batch may be begun; waits a moment for it. Raises what the writing of one has raised."""
+        if len(self._in_flight) >= _IN_FLIGHT:
+            wait([self._in_flight[0]], timeout=_POLL_S)
+        while self._in_flight and self._in_flight[0].done():
+            self._in_flight.popleft().result()
+        return len(self._in_flight) < _IN_FLIGHT
 
     def _commit(self, batch: Batch, requests: tuple[ResyncRequest, ...]) -> None:
+        batch = self._only_copied(batch)
         self._writer.append(batch)
         # A request is confirmed with its batch: served first, so that a crash in between serves it again.
         self._copies.requested(requests)
@@ -114,4 +144,4 @@ class Follower:
             beat(self._dsn)
         if now - self._watched_at >= _WATCH_PUBLICATION_S:
             self._watched_at = now
-            self._copies.missing()
+            self._submit(self._copies.missing)
