@@ -92,11 +92,16 @@ class SlotInUse(SourceError):
 
 
 class SlotLost(SourceError):
-    default_fix = "drop the slot, set [lake] url to a new lake (the old one keeps its past), then: rireki capture"
+    default_fix = (
+        "rireki resync --all --accept-gap (what is missing goes on record), then: rireki capture (copies every table)"
+    )
 
 
 class SourceReplaced(SourceError):
-    default_fix = "rireki doctor; if the server was meant to change: set a new stream and lake, then: rireki capture"
+    default_fix = (
+        "connect to the server that the lake was filled from; if this one was meant: rireki resync --all --accept-gap "
+        "(what is missing goes on record), then: rireki capture"
+    )
 
 
 class TypeNotSupported(SourceError):

@@ -4,7 +4,8 @@ Rows have the shape that ``cdc.batch`` gives, plus ``_commit_date``, the partiti
 a marker in the same Delta commit, so a batch that comes again after a crash is recognised by the table itself.
 
 Properties: ``rireki.name``, ``rireki.key``, ``rireki.columns`` (the source's columns in order), and, once copied,
-``rireki.firstCopy`` (the LSN from which the table's rows are whole).
+``rireki.firstCopy`` (the LSN from which the table's rows are whole). ``rireki.gapEnd`` is the LSN of the copy that
+ended the newest gap: of changes inside the gap only a part could be had, so none is kept.
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ class Changelog:
         text = self._log.state.properties.get("rireki.firstCopy")
         return None if text is None else Lsn.parse(text)
 
+    @property
+    def gap_end(self) -> Lsn | None:
+        """The copy that ended the newest gap."""
+        text = self._log.state.properties.get("rireki.gapEnd")
+        return None if text is None else Lsn.parse(text)
+
     def append(self, changes: Sequence[TableChanges], end_lsn: Lsn) -> pa.Table | None:
         """Append a batch's changes of this table, those that aren't here yet; durable when this returns.
 
@@ -61,10 +68,10 @@ class Changelog:
         with self._lock:
             return self._append(changes, end_lsn)
 
-    def append_copy(self, copy: TableCopy) -> pa.Table | None:
+    def append_copy(self, copy: TableCopy, *, ends_gap: bool = False) -> pa.Table | None:
         """Append a copy's rows unless this copy, or a later one, is here already."""
         with self._lock:
-            return self._append_copy(copy)
+            return self._append_copy(copy, ends_gap)
 
     def rows(self, after: Lsn, to: Lsn) -> pa.Table:
         """The changes with ``after < _commit_lsn <= to``, in order. Reads only files that hold such rows."""
@@ -97,7 +104,7 @@ class Changelog:
         self._commit(rows, columns, [marker(self._stream, end_lsn.value)], {})
         return rows
 
-    def _append_copy(self, copy: TableCopy) -> pa.Table | None:
+    def _append_copy(self, copy: TableCopy, ends_gap: bool) -> pa.Table | None:
         self._settle()
         if self.copied_at is not None and self.copied_at >= copy.snapshot_lsn:
             return None
@@ -105,14 +112,17 @@ class Changelog:
         if self.columns is not None:
             columns = self.columns.followed_by(columns, self._log.subject, copied=True)
         rows = parquet.fit(copy.rows, columns.changes)
-        first = {} if self.first_copy else {"rireki.firstCopy": str(copy.snapshot_lsn)}
-        self._commit(rows, columns, [marker(self._copies, copy.snapshot_lsn.value)], first)
+        properties = {} if self.first_copy else {"rireki.firstCopy": str(copy.snapshot_lsn)}
+        if ends_gap:
+            properties["rireki.gapEnd"] = str(copy.snapshot_lsn)
+        self._commit(rows, columns, [marker(self._copies, copy.snapshot_lsn.value)], properties)
         return rows
 
     def _not_here_yet(self, rows: pa.Table) -> pa.Table:
         reached = self.durable_to or Lsn(0)
-        if self.first_copy is not None:
-            reached = max(reached, Lsn(self.first_copy.value + 1))
+        for copy in (self.first_copy, self.gap_end):
+            if copy is not None:
+                reached = max(reached, Lsn(copy.value + 1))
         if not rows.num_rows or rows["_commit_lsn"][0].as_py() >= reached.value:  # they are in order
             return rows
         return rows.filter(pc.greater_equal(rows["_commit_lsn"], reached.value))

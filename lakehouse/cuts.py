@@ -118,6 +118,13 @@ def cuts_from_arrow(rows: pa.Table) -> list[Cut]:
     ]
 
 
+def newest_gaps(cuts: Iterable[Cut]) -> tuple[Gap, ...]:
+    """All gaps of these cuts, oldest first; one told again replaces what was told before."""
+    rows = sorted(cuts, key=lambda cut: (cut.cut_lsn, cut.written_at))
+    newest = {(gap.table, gap.from_lsn): gap for cut in rows for gap in cut.gaps}
+    return tuple(sorted(newest.values(), key=lambda gap: gap.from_lsn))
+
+
 class Cuts:
     """The writing side of the table. ``last`` is the newest cut, None before the first."""
 
@@ -131,6 +138,17 @@ class Cuts:
         """How far this stream's cuts have come."""
         position = self._log.marker(self._application)
         return None if position is None else Lsn(position)
+
+    def open_gaps(self) -> tuple[Gap, ...]:
+        """Gaps whose end hasn't been told."""
+        self._log.settle()
+        told = [
+            cut
+            for file in self._log.state.files.values()
+            if json.loads(file.stats)["maxValues"]["gap_count"]
+            for cut in cuts_from_arrow(parquet.read(self._log.store, self._log.path, file.path, CUTS_SCHEMA))
+        ]
+        return tuple(gap for gap in newest_gaps(told) if gap.to_lsn is None)
 
     def append(self, cut: Cut) -> None:
         """Add a row; durable when this returns."""

@@ -15,7 +15,7 @@ from lakehouse.answer import Answer
 from lakehouse.as_of import AsOf, resolve
 from lakehouse.cuts import Gap
 from lakehouse.life import Change
-from lakehouse.moment import AskedMoment, read_moment
+from lakehouse.moment import AskedMoment, NewestHeld, read_moment
 from lakehouse.names import from_segment
 from lakehouse.root import LakeRoot
 from lakehouse.sql import Engine, name_tables, unknown_table
@@ -89,7 +89,8 @@ class Lake:
         Covers all that is durable. Raises: LakeEmpty, UnknownTable, UnknownKey.
         """
         self._check(table)
-        return trace(self.root, self._engine, table, key, self.at("now").lsn)
+        timeline = Timeline.read(self.root)
+        return trace(self.root, self._engine, table, key, resolve(NewestHeld(), timeline).lsn, timeline)
 
     def versions(self, table: TableName, last: int | None = None) -> list[TableVersion]:
         """Which version of ``current`` stands for which source time and LSN, oldest first; all, or the ``last`` few.

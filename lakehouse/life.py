@@ -32,12 +32,33 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
+class Between:
+    """When a copy found the row otherwise: some commit after ``from_lsn`` did it, at the latest the copy's ``to_lsn``.
+
+    Nobody can say which one: a gap has swallowed it. Times are ISO, UTC: the last thing known before the gap, the copy.
+    """
+
+    from_lsn: Lsn
+    from_time: str
+    to_lsn: Lsn
+    to_time: str
+
+    def to_json(self) -> dict[str, JsonValue]:
+        return {
+            "from_lsn": str(self.from_lsn),
+            "from_time": self.from_time,
+            "to_lsn": str(self.to_lsn),
+            "to_time": self.to_time,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One change of the row. ``before`` and ``values`` are whole rows as JSON values; None where there was no row.
 
     ``op`` is insert, update, delete, truncate, or copy: a copy found the row as it is in ``values``, or found it gone,
-    and tells neither when that came about nor by whom. ``life`` counts from 1. ``committed_at`` is ISO, UTC.
-    ``file`` is relative to the table's changelog.
+    and tells neither when that came about nor by whom; behind a gap, ``between`` bounds it. ``life`` counts from 1.
+    ``committed_at`` is ISO, UTC. ``file`` is relative to the table's changelog.
     """
 
     life: int
@@ -51,6 +72,7 @@ class Change:
     changed: tuple[str, ...]
     file: str
     who: Who = field(default_factory=Who)
+    between: Between | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         return {
@@ -69,6 +91,7 @@ class Change:
             "values": None if self.values is None else dict(self.values),
             "changed": list(self.changed),
             "file": self.file,
+            "between": None if self.between is None else self.between.to_json(),
         }
 
 

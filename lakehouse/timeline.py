@@ -17,7 +17,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from cdc.lsn import Lsn
-from lakehouse.cuts import Cut, Gap, cuts_from_arrow
+from lakehouse.cuts import Cut, Gap, cuts_from_arrow, newest_gaps
 from lakehouse.errors import LakeEmpty
 from lakehouse.opening import open_table, reading
 from lakehouse.root import LakeRoot
@@ -164,9 +164,7 @@ def _gaps(cuts: Events) -> tuple[Gap, ...]:
     """What the lake can't vouch for, oldest first; a gap told again replaces what was told before."""
     with reading("cuts"):
         told = cuts.rows().filter(pl.col("gap_count") > 0).collect()
-    rows = sorted(cuts_from_arrow(told.to_arrow()), key=lambda cut: (cut.cut_lsn, cut.written_at))
-    newest = {(gap.table, gap.from_lsn): gap for cut in rows for gap in cut.gaps}
-    return tuple(sorted(newest.values(), key=lambda gap: gap.from_lsn))
+    return newest_gaps(cuts_from_arrow(told.to_arrow()))
 
 
 def _least(column: pl.Series) -> int:

@@ -11,19 +11,24 @@ import pyarrow as pa
 
 from cdc.lsn import Lsn
 from cdc.relation import TableName
+from lakehouse.answer import time_json
 from lakehouse.columns import TableColumns
+from lakehouse.cuts import Gap
 from lakehouse.duck import identifier, literal
 from lakehouse.errors import UnknownKey, UnknownTable
 from lakehouse.json_values import JsonValue, json_rows
-from lakehouse.life import Change, Key, Row, Who, changes_of
+from lakehouse.life import Between, Change, Key, Row, Who, changes_of
 from lakehouse.opening import open_table
 from lakehouse.root import LakeRoot
 from lakehouse.sql import Engine, running, scan
+from lakehouse.timeline import Timeline
 
 _WHO = "actor, actor_type, reason, request_id, correlation_id"  # in the order of `Who`
 
 
-def trace(root: LakeRoot, engine: Engine, name: TableName, key: str | Sequence[str], to: Lsn) -> list[Change]:
+def trace(
+    root: LakeRoot, engine: Engine, name: TableName, key: str | Sequence[str], to: Lsn, timeline: Timeline
+) -> list[Change]:
     """Every change up to ``to`` of the rows that ever had ``key``; see `lakehouse.life`.
 
     Raises: UnknownTable, UnknownKey, HistoryIncomplete.
@@ -38,7 +43,24 @@ def trace(root: LakeRoot, engine: Engine, name: TableName, key: str | Sequence[s
         changes = changes_of(source.typed(asked, str(name)), columns.key, columns.columns, source.rows_of)
         who = _who(root, cursor, changes)
     # A copy's LSN may be some transaction's, but the copy isn't its doing.
-    return [change if change.op == "copy" else replace(change, who=who.get(change.lsn, Who())) for change in changes]
+    gaps = [gap for gap in timeline.gaps if gap.table in (None, name)]
+    return [
+        replace(change, between=_between(change, gaps, timeline))
+        if change.op == "copy"
+        else replace(change, who=who.get(change.lsn, Who()))
+        for change in changes
+    ]
+
+
+def _between(change: Change, gaps: Sequence[Gap], timeline: Timeline) -> Between | None:
+    """For a row that a copy behind a gap found otherwise than the lake had it."""
+    if change.before == change.values:
+        return None
+    for gap in gaps:
+        if gap.to_lsn is not None and gap.from_lsn < change.lsn <= gap.to_lsn:
+            known = timeline.event_at(gap.from_lsn)
+            return Between(gap.from_lsn, time_json(known.time), change.lsn, change.committed_at)
+    return None
 
 
 def read_key(given: str | Sequence[str], columns: Sequence[str], table: str) -> tuple[str, ...]:

@@ -6,6 +6,10 @@ durable up to there, and that is the position which may be confirmed to PostgreS
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from cdc.batch import TRANSACTIONS_SCHEMA, Batch
@@ -19,13 +23,43 @@ class Transactions:
 
     def __init__(self, log: DeltaLog, stream: str) -> None:
         self._log = log
-        self._application = f"rireki/{stream}"
+        self._stream = stream
+        self._application = _application(stream)
 
     @property
     def durable_to(self) -> Lsn | None:
         """Every change of this stream with a commit LSN below this is in the lake."""
-        position = self._log.marker(self._application)
-        return None if position is None else Lsn(position)
+        return position_in(self._log.state.markers, self._stream)
+
+    @property
+    def streams(self) -> set[str]:
+        """Every stream that has come to a position in this lake."""
+        return {name.removeprefix("rireki/") for name in self._log.state.markers if name.startswith("rireki/")}
+
+    @property
+    def source(self) -> Mapping[str, int]:
+        """What was last remembered of the stream's source; empty before that."""
+        return source_in(self._log.state.markers, self._stream)
+
+    def remember(self, source: Mapping[str, int]) -> None:
+        """Keep which source this is, as markers beside the position; durable when this returns."""
+        self._log.settle()
+        if self.source == source:
+            return
+        creation = [] if self._log.state.exists else self._log.creation(TRANSACTIONS_SCHEMA, {})
+        told = [marker(f"{_source_prefix(self._stream)}{name}", number) for name, number in source.items()]
+        self._log.commit([*creation, *told], {"operation": "WRITE", "operationParameters": {"mode": "Append"}})
+
+    def since(self, lsn: Lsn) -> pa.Table:
+        """The rows with ``commit_lsn >= lsn``. Reads only files that hold such rows."""
+        self._log.settle()
+        parts = [
+            parquet.read(self._log.store, self._log.path, file.path, TRANSACTIONS_SCHEMA)
+            for file in self._log.state.files.values()
+            if json.loads(file.stats)["maxValues"]["commit_lsn"] >= lsn.value
+        ]
+        rows = pa.concat_tables([TRANSACTIONS_SCHEMA.empty_table(), *parts])
+        return rows.filter(pc.greater_equal(rows["commit_lsn"], lsn.value))
 
     def append(self, batch: Batch) -> None:
         """Add the batch's transactions that aren't here yet; durable when this returns."""
@@ -40,3 +74,23 @@ class Transactions:
         files = parquet.write(self._log.store, self._log.path, rows)
         actions = [*creation, marker(self._application, batch.end_lsn.value), *(file.add() for file in files)]
         self._log.commit(actions, {"operation": "WRITE", "operationParameters": {"mode": "Append"}})
+
+
+def position_in(markers: Mapping[str, int], stream: str) -> Lsn | None:
+    """How far a stream has come, by the table's markers."""
+    position = markers.get(_application(stream))
+    return None if position is None else Lsn(position)
+
+
+def source_in(markers: Mapping[str, int], stream: str) -> dict[str, int]:
+    """What the table's markers remember of a stream's source."""
+    prefix = _source_prefix(stream)
+    return {name.removeprefix(prefix): number for name, number in markers.items() if name.startswith(prefix)}
+
+
+def _application(stream: str) -> str:
+    return f"rireki/{stream}"
+
+
+def _source_prefix(stream: str) -> str:
+    return f"rireki.source/{stream}/"  # not below rireki/: readers take each name there for a stream

@@ -7,7 +7,7 @@ commit carries its own marker, so a crash between any two of them is healed by d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from cdc.batch import Batch, TableChanges, TableCopy
+from cdc.batch import TRANSACTIONS_SCHEMA, Batch, TableChanges, TableCopy
 from cdc.lsn import Lsn
 from cdc.relation import TableName
 from lakehouse import parquet
@@ -88,6 +88,29 @@ class LakeWriter:
         return self._transactions.durable_to
 
     @property
+    def reached(self) -> Lsn | None:
+        """From where on the stream has to carry on: behind what is durable, or behind the oldest copy before that."""
+        if self.durable_to is not None:
+            return self.durable_to
+        with self._lock:
+            copies = [table.changelog.copied_at for table in self._tables.values()]
+        oldest = min((lsn for lsn in copies if lsn is not None), default=None)
+        return None if oldest is None else Lsn(oldest.value + 1)
+
+    @property
+    def source(self) -> Mapping[str, int]:
+        """What the lake remembers of the stream's source."""
+        return self._transactions.source
+
+    def remember_source(self, source: Mapping[str, int]) -> None:
+        """Keep which source this stream comes from; durable when this returns."""
+        self._transactions.remember(source)
+
+    def transactions_since(self, lsn: Lsn) -> pa.Table:
+        """The lake's transactions with ``commit_lsn >= lsn``, every stream's."""
+        return self._transactions.since(lsn)
+
+    @property
     def cut_at(self) -> Lsn | None:
         """The newest cut."""
         return self._cuts.at
@@ -98,13 +121,14 @@ class LakeWriter:
             table = self._tables.get(name)
         return table.changelog.copied_at if table else None
 
-    def append_copy(self, copy: TableCopy) -> None:
+    def append_copy(self, copy: TableCopy, *, ends_gap: bool = False) -> None:
         """Make a table's copy durable. The same copy again, or an older one, does nothing.
 
-        Raises SchemaChangeRefused, NameCollision.
+        ``ends_gap``: it is what the table has instead of changes that are lost. Changes up to it that are still to come
+        are dropped then. Raises SchemaChangeRefused, NameCollision.
         """
         table = self._table(copy.relation.name)
-        self._append(table, lambda: table.changelog.append_copy(copy), copy.snapshot_lsn)
+        self._append(table, lambda: table.changelog.append_copy(copy, ends_gap=ends_gap), copy.snapshot_lsn)
 
     def append(self, batch: Batch) -> None:
         """Make a batch durable: every table's changelog, then ``transactions``. Rows that are there already are
@@ -147,14 +171,35 @@ class LakeWriter:
             self._gaps.clear()
             return cut
 
-    def record_gap(self, gap: Gap) -> None:
-        """Tell a gap with the newest cut, durable at once; before the first cut it waits for that."""
+    def record_gap(self, *gaps: Gap) -> None:
+        """Tell gaps with the newest cut, durable at once; before the first cut they wait for that."""
         with self._cutting:
             last = self._cuts.last
             if last is None:
-                self._gaps.append(gap)
-            else:
-                self._cuts.append(replace(last, written_at=datetime.now(UTC), gaps=(gap,)))
+                self._gaps += gaps
+            elif gaps:
+                self._cuts.append(replace(last, written_at=datetime.now(UTC), gaps=gaps))
+
+    def open_gaps(self) -> tuple[Gap, ...]:
+        """Gaps whose end hasn't been told, those of other streams too."""
+        with self._cutting:
+            return self._cuts.open_gaps()
+
+    @property
+    def is_alone(self) -> bool:
+        """No other stream has written to this lake."""
+        return self._transactions.streams <= {self.stream}
+
+    def gap_ends(self) -> dict[TableName, Lsn | None]:
+        """This stream's tables, each with the copy that ended its newest gap, if it had one."""
+        with self._lock:
+            tables = list(self._tables.values())
+        return {table.name: table.changelog.gap_end for table in tables if table.changelog.copied_at is not None}
+
+    def carry_on_at(self, lsn: Lsn, source_time: datetime) -> None:
+        """The stream begins anew at ``lsn``: copies cover what came before. Durable when this returns."""
+        begin = self.durable_to or Lsn(0)
+        self._transactions.append(Batch(self.stream, begin, lsn, source_time, (), TRANSACTIONS_SCHEMA.empty_table()))
 
     def close(self) -> None:
         """Finish what is running. The lake needs no closing: a killed process loses nothing."""

@@ -19,13 +19,14 @@ from cdc.batch import Batch
 from cdc.catalogue import Catalogue, PublishedTable
 from cdc.changes import RelationDecoder
 from cdc.copy import decoder_of
-from cdc.errors import BinaryUnreadable, SlotInUse, SlotLost, SourceReplaced, SourceUnreachable
+from cdc.errors import BinaryUnreadable, SlotInUse, SourceUnreachable
 from cdc.lsn import Lsn
 from cdc.protocol import RelationMessage
-from cdc.slot import beat, ensure_slot, identify
+from cdc.slot import beat, drop_lost_slot, ensure_slot, identify
 from cdc.source import address
 from cdc.stream import ReplicationStream
-from lakehouse.cuts import Cut
+from lakehouse.answer import gap_json
+from lakehouse.cuts import Cut, Gap
 from lakehouse.errors import LakeUnreachable
 from lakehouse.writer import LakeWriter
 from pipelines import failpoints
@@ -33,7 +34,9 @@ from pipelines.applier import Applier
 from pipelines.config import Config
 from pipelines.copies import Copies
 from pipelines.follow import Follower
-from pipelines.progress import Copied, CutWritten, Durable, OnProgress, Stopped, Streaming, Waiting
+from pipelines.holes import Witness, look_for_hole
+from pipelines.progress import Copied, CutWritten, Durable, GapFound, OnProgress, Stopped, Streaming, Waiting
+from pipelines.recovery import end_gaps, is_accepted, recover
 
 _LONGEST_PAUSE_S = 30.0  # between two attempts
 _SLOT_PATIENCE_S = 10.0  # a killed capture's walsender needs a moment to notice
@@ -100,6 +103,8 @@ class Capture:
                 lambda: LakeWriter.open(failpoints.watched(self._config.lake_root()), self._stream)
             )
             self._report.from_lsn = writer.durable_to
+            if self._done(writer):  # by a position; whose, is to be asked all the same
+                self._patiently(lambda: self._close_the_hole(writer, self._copies(writer)))
             while not self._done(writer):
                 self._patiently(lambda: self._session(writer))
             self._report.to_lsn = writer.durable_to
@@ -120,9 +125,11 @@ class Capture:
     def _session(self, writer: LakeWriter) -> None:
         """One connection's life."""
         slot, publication = self._config.stream.slot_name, self._config.stream.publication_name
+        copies = self._copies(writer)
+        self._close_the_hole(writer, copies)
         state, _ = ensure_slot(self._dsn, slot)
-        self._refuse_a_hole(writer, state.confirmed_flush)
-        copies = Copies(self._dsn, self._stream, publication, writer, self._copied, self._stop.is_set)
+        held = writer.transactions_since(state.confirmed_flush)
+        witness = Witness.of(address(self._dsn), writer.durable_to or Lsn(0), held)
         only_as_text = self._catalogue.only_as_text(self._catalogue.published(publication))
         stream = ReplicationStream(
             self._dsn,
@@ -137,24 +144,31 @@ class Capture:
             beat(self._dsn)  # a source at rest has nothing else behind the copies' position
             assembler = Assembler(self._stream, state.confirmed_flush, self._decoder_of)
             limits = self._config.capture
-            follower = Follower(self._dsn, limits, stream, assembler, writer, applier, copies, self._count)
+            follower = Follower(
+                self._dsn, limits, stream, assembler, writer, applier, copies, witness.check, self._count
+            )
             follower.follow(lambda: self._done(writer))
 
-    def _refuse_a_hole(self, writer: LakeWriter, confirmed: Lsn) -> None:
-        """A slot that starts behind the lake's end, a server that never reached it: no stream can fill that."""
-        if writer.durable_to is None:
+    def _copies(self, writer: LakeWriter) -> Copies:
+        publication = self._config.stream.publication_name
+        return Copies(self._dsn, self._stream, publication, writer, self._copied, self._stop.is_set)
+
+    def _close_the_hole(self, writer: LakeWriter, copies: Copies) -> None:
+        """No stream fills what lies between slot and lake: a person has accepted that, or it is raised."""
+        reached = writer.reached
+        if reached is None:  # nothing to carry on: a slot that is no use to anybody goes
+            drop_lost_slot(self._dsn, self._config.stream.slot_name)
+            writer.remember_source(identify(self._dsn).remembered())
             return
-        if confirmed > writer.durable_to:
-            raise SlotLost(
-                f"it starts at {confirmed}, the lake ends at {writer.durable_to}: what lies between is gone",
-                subject=f"slot {self._config.stream.slot_name}",
-            )
-        flushed = identify(self._dsn).flushed
-        if flushed < writer.durable_to:
-            raise SourceReplaced(
-                f"its log ends at {flushed}, before the lake's {writer.durable_to}: restored to an earlier state?",
-                subject=address(self._dsn),
-            )
+        identity, state, hole = look_for_hole(self._config, reached, writer.source)
+        if hole is not None:
+            if not is_accepted(writer, reached):
+                raise hole
+            recover(self._config, writer, copies, reached, identity, state)
+            if self._until is not None:  # asked for before the log passed the lake's end, it may lie far back
+                self._until = max(self._until, beat(self._dsn))
+        writer.remember_source(identity.remembered())
+        end_gaps(writer, self._gap_ended)
 
     def _opened(self, stream: ReplicationStream) -> ReplicationStream:
         """Start it; a slot still held by a process that has just died is waited for."""
@@ -180,6 +194,10 @@ class Capture:
     def _copied(self, copied: Copied) -> None:
         self._report.count(str(copied.table), copied.rows)
         self._tell(copied)
+
+    def _gap_ended(self, gap: Gap) -> None:
+        self._report.gaps.append(gap_json(gap))
+        self._tell(GapFound(gap.table, gap.from_lsn, gap.to_lsn, gap.reason))
 
     def _cut_written(self, cut: Cut) -> None:
         self._tell(CutWritten(cut.cut_lsn, cut.source_time))

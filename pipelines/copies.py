@@ -8,6 +8,7 @@ from functools import partial
 from cdc.catalogue import Catalogue
 from cdc.context import ResyncRequest
 from cdc.copy import copy_table, exported_snapshot
+from cdc.lsn import Lsn
 from cdc.publication import published_tables
 from cdc.relation import TableName
 from cdc.source import connect, explained
@@ -42,6 +43,15 @@ class Copies:
         """Copy published tables again; all of them when none is named."""
         self._copy(lambda table: not names or table in names)
 
+    def after_gap(self, begin: Lsn) -> None:
+        """Copy every published table that has no copy at or behind ``begin`` which ends the gap before it."""
+
+        def is_due(table: TableName) -> bool:
+            ended = self._writer.gap_ends().get(table)
+            return ended is None or ended < begin
+
+        self._copy(is_due, ends_gap=True)
+
     def requested(self, requests: Iterable[ResyncRequest]) -> None:
         """Serve what came through the stream. A request older than a table's copy has been served before."""
         for request in requests:
@@ -54,7 +64,7 @@ class Copies:
         copied_at = self._writer.copied_at(table)
         return (not request.tables or table in request.tables) and (copied_at is None or copied_at < request.commit_lsn)
 
-    def _copy(self, wanted: Callable[[TableName], bool]) -> None:
+    def _copy(self, wanted: Callable[[TableName], bool], *, ends_gap: bool = False) -> None:
         tables = [t for t in self._catalogue.published(self._publication) if wanted(t.relation.name)]
         if not tables:
             return
@@ -64,5 +74,5 @@ class Copies:
                 if self._stopped():
                     return
                 copy = copy_table(self._dsn, self._stream, table, self._catalogue, snapshot)
-                self._writer.append_copy(copy)
+                self._writer.append_copy(copy, ends_gap=ends_gap)
                 self._on_copied(Copied(table.relation.name, copy.rows.num_rows - 1, snapshot.lsn))

@@ -16,8 +16,11 @@ from pathlib import Path
 from cdc.errors import RirekiError
 from cdc.publication import table_standings
 from cdc.source import Connection, address, connect
+from lakehouse.stream_end import StreamEnd
 from pipelines import source_checks as source
 from pipelines.config import Config, load
+from pipelines.holes import hole_of
+from pipelines.recovery import gap_accepted
 from pipelines.source_checks import Finding
 
 
@@ -74,6 +77,7 @@ def checks(config: Config) -> Iterator[Check]:
         with connection:
             yield from publication_checks(connection, config)
     yield lake_check(config)
+    yield _ask("carrying on", lambda: _carrying_on(config))
 
 
 def server_checks(config: Config) -> Iterator[Check]:
@@ -114,6 +118,17 @@ def _lake(config: Config) -> Finding:
     root = config.lake_root()
     root.check()
     return Finding(root.url)
+
+
+def _carrying_on(config: Config) -> Finding:
+    """Whether the slot continues where the lake ends, or somebody has accepted that it doesn't."""
+    end = StreamEnd.read(config.lake_root(), config.stream.name)
+    hole = hole_of(config, end)
+    if hole is None:
+        return Finding(f"at {end.durable_to}" if end.durable_to else "from the first copy on")
+    if not gap_accepted(config, end):
+        raise hole
+    return Finding(str(hole), "accepted: the next rireki capture makes a new slot and copies every table again")
 
 
 def _ask(name: str, question: Callable[[], Finding]) -> Check:

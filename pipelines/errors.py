@@ -10,6 +10,7 @@ RirekiError (cdc.errors)
     ├── CommandInvalid      an option or argument that isn't there
     ├── RowsDiffer          source and lake don't hold the same
     ├── DemoFailed          the demo saw something that it must never see
+    ├── NothingLost         a gap that was to be accepted and isn't there
     └── CopyNotSeen         a resync that was asked for and didn't happen
 """
 
@@ -51,6 +52,10 @@ class RowsDiffer(ConfigError):
 
 class DemoFailed(ConfigError):
     default_fix = "read {subject}, then: rireki demo"
+
+
+class NothingLost(ConfigError):
+    default_fix = "rireki capture; to copy tables again without a gap: rireki resync --all"
 
 
 class CopyNotSeen(ConfigError):

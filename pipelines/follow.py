@@ -29,7 +29,8 @@ _WATCH_PUBLICATION_S = 5.0  # how soon a table added to the publication is copie
 
 
 class Follower:
-    """Carries one stream. ``on_durable`` is told of each batch after it is durable and confirmed."""
+    """Carries one stream. ``check`` may refuse a batch before it is appended; ``on_durable`` is told of each after it
+    is durable and confirmed."""
 
     def __init__(
         self,
@@ -40,12 +41,13 @@ class Follower:
         writer: LakeWriter,
         applier: Applier,
         copies: Copies,
+        check: Callable[[Batch], None],
         on_durable: Callable[[Batch], None],
     ) -> None:
         self._dsn, self._limits = dsn, limits
         self._stream, self._assembler = stream, assembler
         self._writer, self._applier, self._copies = writer, applier, copies
-        self._on_durable = on_durable
+        self._check, self._on_durable = check, on_durable
         now = time.monotonic()
         self._waiting_since: float | None = None  # since when a whole transaction waits for company
         self._progressed_at = self._asked_at = self._beat_at = self._watched_at = now
@@ -113,6 +115,7 @@ class Follower:
         return len(self._in_flight) < _IN_FLIGHT
 
     def _commit(self, batch: Batch, requests: tuple[ResyncRequest, ...]) -> None:
+        self._check(batch)
         batch = self._only_copied(batch)
         self._writer.append(batch)
         # A request is confirmed with its batch: served first, so that a crash in between serves it again.

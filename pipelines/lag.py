@@ -116,7 +116,7 @@ def _slot_loss(status: Status) -> Finding:
     if slot is None or slot.wal_status == "lost":
         lost = status.lake is not None or slot is not None  # before the first start there is nothing to lose
         why = ["Changes since the last cut can't be streamed any more; a copy of every table closes the gap."]
-        body = _body(status, why, "rireki resync --all --reason 'slot lost'")
+        body = _body(status, why, "rireki resync --all --accept-gap --reason 'slot lost'")
         return Finding(SLOT_LOSS, _level(lost), f"slot {name} is lost", body)
     title = f"slot {name} is about to lose WAL that is still needed"
     why = ["It has outgrown max_slot_wal_keep_size: the next checkpoint may take its WAL away."]

@@ -191,7 +191,7 @@ def slot(connection: Connection, config: Config) -> Finding:
             fix="set stream.slot to a name of its own in rireki.toml, then: rireki doctor",
         )
     if wal_status == "lost":
-        raise SlotLost("the server has removed WAL that the slot still needed", subject=subject)
+        return Finding(f"{name} is lost", "rireki doctor says below whether the lake can go on without it")
     held = f", held by pid {active_pid}" if active_pid else ", idle"
     if wal_status == "unreserved":
         return Finding(f"{name} is about to lose WAL{held}", "start rireki capture now; raise max_slot_wal_keep_size")

@@ -110,7 +110,7 @@ class Status:
         if slot is None:
             return [(Verdict.ATTENTION, f"slot {name} doesn't exist yet: rireki capture")]
         if slot.wal_status == "lost":
-            return [(Verdict.FAILED, f"slot {name} is lost: rireki resync --all")]
+            return [(Verdict.FAILED, f"slot {name} is lost: rireki resync --all --accept-gap")]
         found = []
         if slot.wal_status == "unreserved":
             found.append((Verdict.ATTENTION, f"slot {name} is about to lose WAL: start rireki capture now"))

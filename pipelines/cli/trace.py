@@ -46,6 +46,8 @@ def trace(table: str, *key: str, common: Common = COMMON) -> int:
 def show(change: Change) -> None:
     who, reason = change.who.actor or "nobody said who", change.who.reason or "nobody said why"
     when = change.committed_at.replace("T", " ")
+    if change.between is not None:
+        reason = f"nobody can: it was between {change.between.from_lsn} ({change.between.from_time}) and this copy"
     out.print(Text.assemble((f"{when}  ", "dim"), (_WORDS[change.op], "bold"), f" by {who}: {reason}"))
     for line in values(change):
         out.print(Text(f"    {line}"))
