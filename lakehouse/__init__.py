@@ -20,8 +20,16 @@ Written (one process per stream):
     key_index        where each key's row lies: key -> file, row
     unchanged        values that TOAST left out: those of the row before
     deletion_vector  which rows of a data file are no longer in the table
+    hide             taking rows out of a table without rewriting their files
     current          one table's rows at the newest cut
     cuts             which versions belong together, and what the lake can't vouch for
+
+Built from the changelogs (any process, one per table):
+
+    intervals        changes become intervals: what each row was, from which commit to which
+    stored_changes   a changelog read back in stretches
+    history          every interval, as a table; its writing side
+    history_build    bringing it up to the newest cut
 
 Read (any process, many at once):
 
@@ -32,7 +40,10 @@ Read (any process, many at once):
     opening          a Delta table at one version, or why not
     log_past         what a table's log still tells of its past
     versions         which version stands for which source time and LSN
-    table_as_of      a version of `current`, and the changelog after it folded over
+    retained         which versions maintenance has kept
+    starting_point   a version, intervals, or nothing: where a table's rows come from
+    table_as_of      that start, and the changelog after it folded over
+    intervals_as_of  the same for intervals
     query            which tables a query names; whatever doesn't only read them is refused
     sql              those tables as views that scan lazily
     duck             a DuckDB that reads this lake and nothing else

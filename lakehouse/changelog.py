@@ -4,8 +4,8 @@ Rows have the shape that ``cdc.batch`` gives, plus ``_commit_date``, the partiti
 a marker in the same Delta commit, so a batch that comes again after a crash is recognised by the table itself.
 
 Properties: ``rireki.name``, ``rireki.key``, ``rireki.columns`` (the source's columns in order), and, once copied,
-``rireki.firstCopy`` (the LSN from which the table's rows are whole). ``rireki.gapEnd`` is the LSN of the copy that
-ended the newest gap: of changes inside the gap only a part could be had, so none is kept.
+``rireki.firstCopy`` (the LSN from which the table's rows are whole) and ``rireki.lastCopy``. ``rireki.gapEnd`` is the
+LSN of the copy that ended the newest gap: of changes inside the gap only a part could be had, so none is kept.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Changelog:
         if self.columns is not None:
             columns = self.columns.followed_by(columns, self._log.subject, copied=True)
         rows = parquet.fit(copy.rows, columns.changes)
-        properties = {} if self.first_copy else {"rireki.firstCopy": str(copy.snapshot_lsn)}
+        properties = {"rireki.lastCopy": str(copy.snapshot_lsn)}
+        if self.first_copy is None:
+            properties["rireki.firstCopy"] = str(copy.snapshot_lsn)
         if ends_gap:
             properties["rireki.gapEnd"] = str(copy.snapshot_lsn)
         self._commit(rows, columns, [marker(self._copies, copy.snapshot_lsn.value)], properties)

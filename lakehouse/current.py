@@ -19,6 +19,7 @@ from lakehouse import deletion_vector, parquet
 from lakehouse.columns import VALID_FROM, TableColumns
 from lakehouse.errors import CorruptCommit
 from lakehouse.fold import Fold, fold
+from lakehouse.hide import hidden_rows, hide
 from lakehouse.key_hash import hash_rows
 from lakehouse.key_index import KeyIndex, Located, Longs
 from lakehouse.log import DeltaLog, marker, now_ms
@@ -104,20 +105,15 @@ class Current:
 
     def _taken(self, changes: Fold, found: Located) -> tuple[list[Action], dict[str, BitMap64]]:
         """What hides the rows that go, and the vectors as they are then. Writes the vector file if one is needed."""
-        log, now = self._log, now_ms()
+        log = self._log
         if changes.cleared:
+            now = now_ms()
             return [file.remove(now) for file in log.state.files.values()], {}
         hidden = {}
         for number in np.unique(found.file):
             file = log.state.files[self._paths[number]]
             hidden[file.path] = self._vector(file) | BitMap64(found.row[found.file == number].tolist())
-        live = {path: log.state.files[path] for path in hidden}
-        partly = {path: rows for path, rows in hidden.items() if len(rows) < live[path].row_count}
-        descriptors, vector_file = deletion_vector.encode(partly)
-        if vector_file is not None:
-            log.store.put(f"{log.path}/{vector_file[0]}", vector_file[1])
-        removed = [file.remove(now) for file in live.values()]
-        return removed + [live[path].with_vector(vector).add() for path, vector in descriptors.items()], partly
+        return hide(log, hidden)
 
     def _remember(self, taken: list[Action], hidden: Mapping[str, BitMap64]) -> None:
         for action in taken:
@@ -173,10 +169,7 @@ class Current:
         identity = deletion_vector.unique_id(file.deletion_vector)
         known = self._hidden.get(file.path)
         if known is None or known[0] != identity:
-            try:
-                known = (identity, deletion_vector.decode(file.deletion_vector, self._bytes))
-            except ValueError as error:
-                raise CorruptCommit(f"{error} (data file {file.path})", subject=self._log.subject) from error
+            known = (identity, hidden_rows(self._log, file))
             self._hidden[file.path] = known
         return known[1]
 
@@ -197,12 +190,6 @@ class Current:
             return parquet.read(self._log.store, self._log.path, path, schema)
         except FileNotFoundError as error:
             raise CorruptCommit(f"data file {path} is gone", subject=self._log.subject) from error
-
-    def _bytes(self, path: str) -> bytes:
-        body = self._log.store.get(f"{self._log.path}/{path}")
-        if body is None:
-            raise ValueError(f"deletion vector file {path} is gone")
-        return body
 
 
 def _versions(kept: pa.Table, columns: TableColumns) -> pa.Table:

@@ -57,6 +57,11 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def scan(uri: str, version: int) -> str:
+    """A Delta table as DuckDB reads it."""
+    return f"delta_scan({literal(uri)}, version => {version})"
+
+
 def _load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:
     attempts = (
         f"LOAD {extension}",

@@ -14,12 +14,15 @@ from cdc.relation import TableName
 from lakehouse.answer import Answer
 from lakehouse.as_of import AsOf, resolve
 from lakehouse.cuts import Gap
+from lakehouse.intervals_as_of import IntervalsAsOf, intervals_as_of
 from lakehouse.life import Change
 from lakehouse.moment import AskedMoment, NewestHeld, read_moment
 from lakehouse.names import from_segment
+from lakehouse.query import TableReference
 from lakehouse.root import LakeRoot
 from lakehouse.sql import Engine, name_tables, unknown_table
-from lakehouse.table_as_of import table_as_of
+from lakehouse.starting_point import Plan
+from lakehouse.table_as_of import TableAsOf, table_as_of
 from lakehouse.timeline import Timeline
 from lakehouse.trace import trace
 from lakehouse.versions import TableVersion, versions_of
@@ -60,25 +63,38 @@ class Lake:
         """
         return resolve(read_moment(moment, zone), Timeline.read(self.root))
 
-    def rows(self, table: TableName, as_of: AsOf) -> pl.LazyFrame:
+    def rows(self, table: TableName, as_of: AsOf, plan: Plan | None = None) -> pl.LazyFrame:
         """One table's rows there: source columns, then ``_valid_from_lsn`` and ``_valid_from``. No order.
 
         Raises: UnknownTable; HistoryIncomplete when the table came later, or the version is gone. The frame is lazy:
-        a data file that is gone is found out when it is collected, in Polars' words.
+        a data file that is gone is found out when it is collected, in Polars' words. ``plan`` says where to start;
+        the rows are the same.
         """
         self._check(table)
-        return table_as_of(self.root, table, as_of).rows()
+        return table_as_of(self.root, table, as_of, plan).rows()
 
-    def sql(self, query: str, at: AskedMoment | AsOf = None, zone: tzinfo = UTC) -> Answer:
+    def intervals(self, table: TableName, as_of: AsOf) -> pl.LazyFrame:
+        """What each row was, from which source commit to which, as known at that point; no order.
+
+        Source columns, then ``_valid_from``, ``_valid_to``, ``_from_lsn``, ``_to_lsn``: half-open, no end where the row
+        still is what it was. Raises what ``rows`` raises.
+        """
+        self._check(table)
+        return intervals_as_of(self.root, table, as_of).rows()
+
+    def sql(self, query: str, at: AskedMoment | AsOf = None, zone: tzinfo = UTC, *, plan: Plan | None = None) -> Answer:
         """One SELECT, all its tables as of one point. See `lakehouse.sql` for the names.
 
         Raises what ``at`` and ``rows`` raise, and QueryRefused.
         """
         as_of = at if isinstance(at, AsOf) else self.at(at, zone)
         named = name_tables(self._engine.references(query), self.tables())
-        tables = {
-            one.name: table_as_of(self.root, one.name, as_of) for one in named if one.name and one.kind == "table"
-        }
+        tables: dict[TableReference, TableAsOf | IntervalsAsOf] = {}
+        for one in named:
+            if one.name is not None and one.kind == "table":
+                tables[one.reference] = table_as_of(self.root, one.name, as_of, plan)
+            elif one.name is not None and one.kind == "history":
+                tables[one.reference] = intervals_as_of(self.root, one.name, as_of)
         rows = self._engine.answer(query, named, tables, as_of.lsn)
         return Answer(rows, as_of.of({one.name for one in named if one.name}))
 

@@ -41,22 +41,24 @@ def write(
     partition: Mapping[str, str | None] | None = None,
     *,
     own: tuple[str, ...] = (),
+    group_rows: int | None = None,
 ) -> Iterator[LiveFile]:
     """Write ``rows`` as files of the table at ``table``, durable when yielded.
 
     ``own`` names columns that get bounds however many columns come before them. ``partition`` gives the columns that
-    the files leave out. Nothing is written for no rows.
+    the files leave out. ``group_rows``: how many rows readers skip or read together; few suit look-ups in sorted
+    files. Nothing is written for no rows.
     """
     folder = "".join(f"{name}={value}/" for name, value in (partition or {}).items())
     for start in range(0, rows.num_rows, FILE_ROWS):
         piece = rows.slice(start, FILE_ROWS)
-        body = encode(piece)
+        body = encode(piece, group_rows)
         path = f"{folder}part-{uuid.uuid4()}.parquet"
         store.put(f"{table}/{path}", body)
         yield LiveFile(path, len(body), dict(partition or {}), now_ms(), statistics(piece, own))
 
 
-def encode(rows: pa.Table) -> bytes:
+def encode(rows: pa.Table, group_rows: int | None = None) -> bytes:
     """Parquet, zstd level 1. Only columns of our own that repeat get a dictionary: trying one on every column, as is
     usual, doubles the time and, behind zstd, saves nothing.
     """
@@ -67,7 +69,7 @@ def encode(rows: pa.Table) -> bytes:
         compression="zstd",
         compression_level=1,
         use_dictionary=[name for name in _REPEATING if name in rows.column_names],
-        row_group_size=_ROW_GROUP,
+        row_group_size=group_rows or _ROW_GROUP,
         data_page_size=4 << 20,
         write_batch_size=1 << 16,
     )

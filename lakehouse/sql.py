@@ -2,6 +2,7 @@
 
     schema.table                 the rows as of that point, by the source's names
     changelog."schema.table"     its changes up to that point
+    history."schema.table"       what each row was, from which commit to which, as known at that point
     rireki.transactions          who and why, up to that point
     rireki.cuts                  the cuts up to that point
 
@@ -14,7 +15,7 @@ import contextlib
 import difflib
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -22,15 +23,16 @@ import pyarrow as pa
 
 from cdc.lsn import Lsn
 from cdc.relation import TableName
-from lakehouse.duck import connect, identifier, literal, remember_secret
+from lakehouse.duck import connect, identifier, remember_secret, scan
 from lakehouse.errors import HistoryIncomplete, LakeUnreachable, QueryRefused, UnknownTable
+from lakehouse.intervals_as_of import IntervalsAsOf
 from lakehouse.opening import open_table
 from lakehouse.query import TableReference, referenced_tables
 from lakehouse.root import LakeRoot
 from lakehouse.table_as_of import TableAsOf
 
 _SHARED = {"transactions": "commit_lsn", "cuts": "cut_lsn"}
-TableAt = Callable[[TableName], TableAsOf]
+Tables = Mapping[TableReference, TableAsOf | IntervalsAsOf]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Named:
     """A table that a query reads: the source's, or something that the lake keeps about it."""
 
     reference: TableReference
-    kind: str  # table | changelog | shared
+    kind: str  # table | changelog | history | shared
     name: TableName | None  # None for a shared table
 
 
@@ -54,8 +56,8 @@ def _named(reference: TableReference, tables: Sequence[TableName]) -> Named:
     schema = reference.schema.lower()
     if schema == "rireki" and reference.table.lower() in _SHARED:
         return Named(reference, "shared", None)
-    if schema == "changelog" and (found := _find(reference.table, tables)):
-        return Named(reference, "changelog", found)
+    if schema in ("changelog", "history") and (found := _find(reference.table, tables)):
+        return Named(reference, schema, found)
     if reference.schema and (found := _find(str(reference), tables)):
         return Named(reference, "table", found)
     raise unknown_table(str(reference), tables)
@@ -96,7 +98,7 @@ class Engine:
         with self.cursor() as cursor:
             return referenced_tables(cursor, query)
 
-    def answer(self, query: str, named: Sequence[Named], tables: Mapping[TableName, TableAsOf], to: Lsn) -> pa.Table:
+    def answer(self, query: str, named: Sequence[Named], tables: Tables, to: Lsn) -> pa.Table:
         """Run ``query`` over these tables. Raises: QueryRefused, HistoryIncomplete, LakeUnreachable."""
         with self.cursor() as cursor, running("query"):
             for one in named:
@@ -122,9 +124,7 @@ class Engine:
             cursor.execute(f"USE memory; DETACH {catalog}")
             cursor.close()
 
-    def _select(
-        self, cursor: duckdb.DuckDBPyConnection, one: Named, tables: Mapping[TableName, TableAsOf], to: Lsn
-    ) -> str:
+    def _select(self, cursor: duckdb.DuckDBPyConnection, one: Named, tables: Tables, to: Lsn) -> str:
         if one.kind == "shared":
             shared = one.reference.table.lower()
             uri = self.root.uri_of("cuts" if shared == "cuts" else "transactions")
@@ -132,7 +132,8 @@ class Engine:
         assert one.name is not None
         if one.kind == "changelog":
             return f"{self._up_to(self.root.uri('changelog', one.name), str(one.name))} WHERE _commit_lsn <= {to.value}"
-        return self._rows(cursor, tables[one.name])
+        table = tables[one.reference]
+        return self._intervals(cursor, table) if isinstance(table, IntervalsAsOf) else self._rows(cursor, table)
 
     def _up_to(self, uri: str, subject: str) -> str:
         """The newest version, pinned: every scan of one query reads the same."""
@@ -144,11 +145,26 @@ class Engine:
     def _rows(self, cursor: duckdb.DuckDBPyConnection, table: TableAsOf) -> str:
         parts = []
         if table.base is not None:
-            base = f"FROM {scan(self.root.uri('current', table.name), table.base.version())}"
+            base = table.base.select()
             if table.touched is not None:
                 keys = ", ".join(identifier(name) for name in table.columns.key)
-                base += f" ANTI JOIN {self._register(cursor, table.touched)} USING ({keys})"
+                base = f"FROM ({base}) ANTI JOIN {self._register(cursor, table.touched)} USING ({keys})"
             parts.append(base)
+        if table.became is not None:
+            parts.append(f"FROM {self._register(cursor, table.became)}")
+        return " UNION ALL BY NAME ".join(parts)
+
+    def _intervals(self, cursor: duckdb.DuckDBPyConnection, table: IntervalsAsOf) -> str:
+        parts = []
+        if table.base is not None and table.touched is not None:
+            keys = ", ".join(map(identifier, table.key))
+            touched = self._register(cursor, table.touched)
+            parts.append(f"FROM ({table.base.select()}) WHERE _to_lsn IS NOT NULL")
+            parts.append(
+                f"FROM (FROM ({table.base.select()}) WHERE _to_lsn IS NULL) ANTI JOIN {touched} USING ({keys})"
+            )
+        elif table.base is not None:
+            parts.append(table.base.select())
         if table.became is not None:
             parts.append(f"FROM {self._register(cursor, table.became)}")
         return " UNION ALL BY NAME ".join(parts)
@@ -160,11 +176,6 @@ class Engine:
         cursor.execute(f"CREATE TABLE main.{name} AS FROM temp.arriving")
         cursor.unregister("arriving")
         return f"main.{name}"
-
-
-def scan(uri: str, version: int) -> str:
-    """A Delta table as DuckDB reads it."""
-    return f"delta_scan({literal(uri)}, version => {version})"
 
 
 @contextlib.contextmanager

@@ -34,6 +34,9 @@ class Store(Protocol):
     def put_if_absent(self, path: str, body: bytes) -> bool:
         """Write it unless something has that name; True if it is ours."""
 
+    def replace(self, path: str, body: bytes) -> None:
+        """Write an object in the place of the one that has its name; readers see either."""
+
     def get(self, path: str) -> bytes | None:
         """The object's bytes; None if there is none."""
 
@@ -79,6 +82,15 @@ class LocalStore:
                 temporary.unlink()
             _sync_folder(target.parent)
             return True
+
+    def replace(self, path: str, body: bytes) -> None:
+        with self._said():
+            target = self._root / path
+            self._make_folder(target.parent)
+            temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+            self._write(temporary, body)
+            temporary.replace(target)
+            _sync_folder(target.parent)
 
     def get(self, path: str) -> bytes | None:
         with self._said():
@@ -166,6 +178,9 @@ class RemoteStore:
     def put(self, path: str, body: bytes) -> None:
         with self._said():
             obstore.put(self._store, path, body)
+
+    def replace(self, path: str, body: bytes) -> None:
+        self.put(path, body)
 
     def put_if_absent(self, path: str, body: bytes) -> bool:
         with self._said():

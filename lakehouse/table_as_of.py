@@ -1,8 +1,8 @@
-"""One table as of one LSN: a version of ``current`` less the rows that changed since, plus what they became.
+"""One table as of one LSN: the rows of a starting point less those that changed since, plus what they became.
 
-At a cut that version is the whole answer. Between two cuts the changelog's tail is folded over it, by the same fold
-that makes the next version: the rows that the tail touches are taken out of the version and folded with it, all others
-stay where they are and are never read for it.
+Where the start is the LSN itself (a cut, or intervals) it is the whole answer. Otherwise the changelog's tail is folded
+over it, by the same fold that makes the next version: the rows that the tail touches are taken out of the start and
+folded with it, all others stay where they are and are never read for it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lakehouse.errors import HistoryIncomplete, UnknownTable
 from lakehouse.fold import fold
 from lakehouse.opening import open_table, reading
 from lakehouse.root import LakeRoot
+from lakehouse.starting_point import Nothing, Past, Plan, Starts, Version
 from lakehouse.unchanged import whole_rows
 
 _CHANGED = {"_valid_from_lsn": "_commit_lsn", "_valid_from": "_committed_at"}
@@ -33,15 +34,15 @@ _CHANGED = {"_valid_from_lsn": "_commit_lsn", "_valid_from": "_committed_at"}
 
 @dataclass(frozen=True, slots=True)
 class TableAsOf:
-    """``base`` (at its version) without the rows whose key is in ``touched``, and ``became`` besides.
+    """``base`` without the rows whose key is in ``touched``, and ``became`` besides.
 
-    ``base`` None: no row comes from a version. ``touched`` None: every row of the base stays. ``became`` has the
+    ``base`` None: no row comes from there. ``touched`` None: every row of the base stays. ``became`` has the
     schema ``columns.current``; None when nothing changed after the base.
     """
 
     name: TableName
     columns: TableColumns
-    base: DeltaTable | None
+    base: Version | Past | None
     touched: pa.Table | None = None
     became: pa.Table | None = None
 
@@ -49,18 +50,34 @@ class TableAsOf:
         """Source columns, then ``_valid_from_lsn`` and ``_valid_from``, in no order of rows."""
         parts = []
         if self.base is not None:
-            base = pl.scan_delta(self.base)
-            parts.append(base if self.touched is None else _join(base, self.touched, self.columns.key, "anti"))
+            base = self.base.frame()
+            parts.append(base if self.touched is None else join_keys(base, self.touched, self.columns.key, "anti"))
         if self.became is not None:
-            parts.append(_frame(self.became).lazy())
+            parts.append(as_frame(self.became).lazy())
         return pl.concat(parts, how="diagonal") if len(parts) > 1 else parts[0]
 
 
-def table_as_of(root: LakeRoot, name: TableName, as_of: AsOf) -> TableAsOf:
-    """Reads no row of ``current`` when ``as_of`` is a cut, and little of it otherwise.
+def table_as_of(root: LakeRoot, name: TableName, as_of: AsOf, plan: Plan | None = None) -> TableAsOf:
+    """Reads no row when ``as_of`` is a cut, and few otherwise. Every ``plan`` gives the same rows; None: the fastest.
 
     Raises: UnknownTable; HistoryIncomplete when the table was first copied later, or files are gone.
     """
+    subject = str(name)
+    changelog, columns = open_changelog(root, name, as_of)
+    start = Starts(root, name, as_of.lsn, as_of.cut, changelog, columns).choose(plan)
+    base = None if isinstance(start, Nothing) else start
+    if base is not None and base.lsn == as_of.lsn:
+        return TableAsOf(name, columns, base)
+    tail = tail_of(changelog, columns, start.lsn, as_of.lsn)
+    if base is not None and tail.num_rows == 0:
+        return TableAsOf(name, columns, base)
+    if base is None or pc.any(pc.equal(tail["_op"], "truncate")).as_py():
+        return TableAsOf(name, columns, None, None, _folded(tail, columns, subject))
+    return _over_base(base, tail, columns, name)
+
+
+def open_changelog(root: LakeRoot, name: TableName, as_of: AsOf) -> tuple[DeltaTable, TableColumns]:
+    """The table's changelog and columns. Raises: UnknownTable; HistoryIncomplete when it was first copied later."""
     subject = str(name)
     changelog = open_table(root, root.uri("changelog", name), subject)
     if changelog is None:
@@ -71,32 +88,20 @@ def table_as_of(root: LakeRoot, name: TableName, as_of: AsOf) -> TableAsOf:
     if first is None or as_of.lsn < Lsn.parse(first):
         since = "it has not been copied yet" if first is None else f"the lake holds it from {first} on"
         raise HistoryIncomplete(since, subject=f"{name} at {as_of.lsn}", fix="ask for a later moment (--at)")
-
-    version = as_of.cut.versions.get(name)
-    base = None if version is None else open_table(root, root.uri("current", name), subject, version)
-    if base is not None and not as_of.needs_tail:
-        return TableAsOf(name, columns, base)
-    after = Lsn(0) if version is None else as_of.cut.cut_lsn
-    tail = _tail(changelog, columns, after, as_of.lsn)
-    if base is not None and tail.num_rows == 0:
-        return TableAsOf(name, columns, base)
-    if base is None or pc.any(pc.equal(tail["_op"], "truncate")).as_py():
-        return TableAsOf(name, columns, None, None, _folded(tail, columns, subject))
-    return _over_base(base, tail, columns, name)
+    return changelog, columns
 
 
-def _over_base(base: DeltaTable, tail: pa.Table, columns: TableColumns, name: TableName) -> TableAsOf:
-    if not columns.key or any(pa.types.is_nested(tail.schema.field(key).type) for key in columns.key):
-        # Equal rows may repeat, or engines don't agree how keys compare: the fold compares all of it itself.
-        everything = _fetched(pl.scan_delta(base), columns, str(name))
+def _over_base(base: Version | Past, tail: pa.Table, columns: TableColumns, name: TableName) -> TableAsOf:
+    if not engines_compare(columns):
+        everything = _fetched(base.frame(), columns, str(name))
         return TableAsOf(name, columns, None, None, _folded(pa.concat_tables([everything, tail]), columns, str(name)))
-    touched = _touched(tail, columns.key)
-    before = _fetched(_join(pl.scan_delta(base), touched, columns.key, "semi"), columns, str(name))
+    touched = keys_in(tail, columns.key)
+    before = _fetched(join_keys(base.frame(), touched, columns.key, "semi"), columns, str(name))
     became = _folded(pa.concat_tables([before, tail]), columns, str(name))
     return TableAsOf(name, columns, base, touched, became)
 
 
-def _tail(changelog: DeltaTable, columns: TableColumns, after: Lsn, to: Lsn) -> pa.Table:
+def tail_of(changelog: DeltaTable, columns: TableColumns, after: Lsn, to: Lsn) -> pa.Table:
     """Changes with ``after < _commit_lsn <= to``, in order."""
     with reading(changelog.table_uri):
         found = (
@@ -108,7 +113,14 @@ def _tail(changelog: DeltaTable, columns: TableColumns, after: Lsn, to: Lsn) -> 
     return parquet.fit(found.to_arrow(), columns.changes)
 
 
-def _touched(tail: pa.Table, key: tuple[str, ...]) -> pa.Table:
+def engines_compare(columns: TableColumns) -> bool:
+    """Whether engines can find rows by key: not where equal rows may repeat, nor where they don't agree how keys
+    compare. There the fold compares all rows itself.
+    """
+    return bool(columns.key) and not any(pa.types.is_nested(columns.changes.field(key).type) for key in columns.key)
+
+
+def keys_in(tail: pa.Table, key: tuple[str, ...]) -> pa.Table:
     """Every key that the tail names, once: those of its rows, and those that they had before."""
     old = tail["_key"].combine_chunks()
     old = old.filter(old.is_valid())
@@ -140,10 +152,12 @@ def _folded(changes: pa.Table, columns: TableColumns, subject: str) -> pa.Table:
     return parquet.fit(renamed, columns.current)
 
 
-def _join(base: pl.LazyFrame, touched: pa.Table, key: tuple[str, ...], how: Literal["semi", "anti"]) -> pl.LazyFrame:
-    keys = _frame(touched).lazy()
+def join_keys(
+    base: pl.LazyFrame, touched: pa.Table, key: tuple[str, ...], how: Literal["semi", "anti"]
+) -> pl.LazyFrame:
+    keys = as_frame(touched).lazy()
     return base.join(keys, on=list(key), how=how, nulls_equal=True)
 
 
-def _frame(table: pa.Table) -> pl.DataFrame:
+def as_frame(table: pa.Table) -> pl.DataFrame:
     return cast(pl.DataFrame, pl.from_arrow(table))

@@ -14,13 +14,13 @@ from cdc.relation import TableName
 from lakehouse.answer import time_json
 from lakehouse.columns import TableColumns
 from lakehouse.cuts import Gap
-from lakehouse.duck import identifier, literal
+from lakehouse.duck import identifier, literal, scan
 from lakehouse.errors import UnknownKey, UnknownTable
 from lakehouse.json_values import JsonValue, json_rows
 from lakehouse.life import Between, Change, Key, Row, Who, changes_of
 from lakehouse.opening import open_table
 from lakehouse.root import LakeRoot
-from lakehouse.sql import Engine, running, scan
+from lakehouse.sql import Engine, running
 from lakehouse.timeline import Timeline
 
 _WHO = "actor, actor_type, reason, request_id, correlation_id"  # in the order of `Who`

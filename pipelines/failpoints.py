@@ -92,6 +92,9 @@ class _WatchedStore:
         for _ in _around(f"{path.partition('/')[0]}.file"):
             self._store.put(path, body)
 
+    def replace(self, path: str, body: bytes) -> None:
+        self._store.replace(path, body)
+
     def put_if_absent(self, path: str, body: bytes) -> bool:
         ours = False
         for _ in _around(f"{path.partition('/')[0]}.commit"):

@@ -20,7 +20,9 @@ class LiveLake:
         self.source = Source()
         self.writer = LakeWriter.open(root, self.source.stream)
         rows = [{"id": number, "name": f"n{number}", "bio": f"b{number}"} for number in range(3)]
-        self.writer.append_copy(self.source.copy(USERS, rows))
+        copy = self.source.copy(USERS, rows)
+        self.source_start = copy.snapshot_lsn.value
+        self.writer.append_copy(copy)
         self.first_cut = self.cut()
 
     def commit(self, *changes: Change, at: datetime | None = None, actor: str | None = None) -> Lsn:

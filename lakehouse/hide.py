@@ -1,0 +1,44 @@
+"""Taking rows out of a table without rewriting their files: the actions, and what is hidden already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyroaring import BitMap64
+
+from lakehouse import deletion_vector
+from lakehouse.errors import CorruptCommit
+from lakehouse.log import DeltaLog, now_ms
+from lakehouse.table_state import Action, LiveFile
+
+
+def hidden_rows(log: DeltaLog, file: LiveFile) -> BitMap64:
+    """Numbers of the file's rows that are no longer in the table. Raises CorruptCommit."""
+    if file.deletion_vector is None:
+        return BitMap64()
+
+    def read(path: str) -> bytes:
+        body = log.store.get(f"{log.path}/{path}")
+        if body is None:
+            raise ValueError(f"deletion vector file {path} is gone")
+        return body
+
+    try:
+        return deletion_vector.decode(file.deletion_vector, read)
+    except ValueError as error:
+        raise CorruptCommit(f"{error} (data file {file.path})", subject=log.subject) from error
+
+
+def hide(log: DeltaLog, hidden: Mapping[str, BitMap64]) -> tuple[list[Action], dict[str, BitMap64]]:
+    """The actions after which exactly these rows of these live files are hidden, and the vectors of files that stay.
+
+    A file of which nothing is left goes. Writes the vector file, if one is needed, so commit the actions next.
+    """
+    now = now_ms()
+    live = {path: log.state.files[path] for path in hidden}
+    partly = {path: rows for path, rows in hidden.items() if len(rows) < live[path].row_count}
+    descriptors, vector_file = deletion_vector.encode(partly)
+    if vector_file is not None:
+        log.store.put(f"{log.path}/{vector_file[0]}", vector_file[1])
+    removed = [file.remove(now) for file in live.values()]
+    return removed + [live[path].with_vector(vector).add() for path, vector in descriptors.items()], partly
