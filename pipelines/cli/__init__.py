@@ -32,6 +32,7 @@ COMMANDS = {
     "sql": "Ask in SQL, now or as of any commit.",
     "trace": "One row's whole life: values, who, why.",
     "versions": "Which Delta version stands for which source time and LSN.",
+    "history": "Build the table of intervals: what each row was, from when to when.",
     "resync": "Copy tables again without stopping the stream.",
     "reconcile": "Compare source and lake by value at one LSN.",
 }

@@ -124,6 +124,23 @@ def test_trace_tells_who_and_why(rireki: Commands) -> None:
     assert "operator:sato: correction" in rireki("trace", "shop.values", "1")
 
 
+def test_history_tells_a_rows_states_with_their_ends(rireki: Commands) -> None:
+    built = rireki.json("history", "shop.values")["history"]
+
+    assert [one["table"] for one in built] == ["shop.values"]
+    states = rireki.json(
+        "sql", """SELECT name, _to_lsn IS NULL AS open FROM history."shop.values" WHERE id = 1 ORDER BY _from_lsn"""
+    )["rows"]
+    assert states == [["", False], ["renamed", True]]
+    assert rireki.json("history", "shop.values")["history"][0]["from_lsn"] == built[0]["to_lsn"]
+
+
+def test_history_of_an_unknown_table_is_refused(rireki: Commands) -> None:
+    refused = rireki.json("history", "shop.nothing", code=2)
+
+    assert "shop.nothing" in json.dumps(refused)
+
+
 def test_status_names_each_tables_places(rireki: Commands, shop: tuple[Database, Path]) -> None:
     status = rireki.json("status", code=1)
 
