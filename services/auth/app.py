@@ -17,7 +17,7 @@ from services.auth import events
 from services.auth.api import users
 from services.auth.edge import SafeHeaders
 from services.auth.keys import Keys
-from services.auth.pages import authorize, enrol, login, logout, render
+from services.auth.pages import account, authorize, enrol, login, logout, render
 from services.auth.pages.flow import FlowLost
 from services.auth.parts import Parts
 from services.auth.protocol import endpoints
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Edge, token=settings.token, guarded=OPERATORS)
     app.add_middleware(SafeHeaders, https=settings.https)
     problems.install(app)
-    for module in (endpoints, authorize, login, enrol, logout):
+    for module in (endpoints, authorize, login, enrol, account, logout):
         app.include_router(module.router)
     for router in (
         users.router,

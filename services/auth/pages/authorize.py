@@ -45,7 +45,10 @@ def authorize(
             grant = provider.check_authorization(wire, session)
             client: Client = wire.client
             _refuse_unsupported(wire, grant.redirect_uri)
-            if session is not None and _good_enough(wire, client, session) and grant.prompt in (None, "consent"):
+            if needs_two(wire, client) and (session is None or session.acr != TWO_FACTORS):
+                # Nobody can show a second factor here yet: a password alone must not pass for two.
+                raise OAuth2Error(error="unmet_authentication_requirements", redirect_uri=grant.redirect_uri)
+            if session is not None and _recent_enough(wire, session) and grant.prompt in (None, "consent"):
                 return provider.authorize(wire, session).response()
             if wire.payload.data.get("prompt") == "none":
                 raise LoginRequiredError(redirect_uri=grant.redirect_uri)
@@ -53,7 +56,7 @@ def authorize(
             if not error.redirect_uri:
                 return _error_page(parts, request, error.get_error_description() or error.error)
             return provider.refuse_authorization(wire, error).response()
-    flow = Flow.begin(authorize=dict(wire.payload.data), needs_two=needs_two(wire, client))
+    flow = Flow.begin(authorize=dict(wire.payload.data))
     response = RedirectResponse(f"/login?flow={flows.pack(parts, request, flow)}", 303)
     flows.mark_browser(parts, request, response)
     return response
@@ -71,11 +74,9 @@ def needs_two(wire: WireRequest, client: Client) -> bool:
     return client.requires_second_factor or TWO_FACTORS in wanted
 
 
-def _good_enough(wire: WireRequest, client: Client, session: Session) -> bool:
+def _recent_enough(wire: WireRequest, session: Session) -> bool:
     max_age = wire.payload.data.get("max_age", "")
-    if max_age.isdecimal() and time.time() - session.started_at.timestamp() > int(max_age):
-        return False
-    return session.acr == TWO_FACTORS or not needs_two(wire, client)
+    return not max_age.isdecimal() or time.time() - session.started_at.timestamp() <= int(max_age)
 
 
 def _refuse_unsupported(wire: WireRequest, redirect_uri: str) -> None:

@@ -92,7 +92,6 @@ def _form(
         address=address,
         failed=failed,
         alone=passwords.ALONE,
-        with_factor=passwords.WITH_FACTOR,
     )
 
 

@@ -39,11 +39,10 @@ class Flow:
     challenge: str | None = None  # WebAuthn's, base64url
     seed: str | None = None  # TOTP's, while it is being set up
     upstream: dict[str, str] | None = None  # while away at a tenant's own identity provider
-    needs_two: bool = False  # the product insists on a second factor
 
     @classmethod
-    def begin(cls, authorize: dict[str, str] | None = None, *, page: str = "/account", needs_two: bool = False) -> Flow:
-        return cls(str(uuid4()), int(time.time()), authorize, page, needs_two=needs_two)
+    def begin(cls, authorize: dict[str, str] | None = None, *, page: str = "/account") -> Flow:
+        return cls(str(uuid4()), int(time.time()), authorize, page)
 
     def of(self, tenant_id: UUID, user_id: UUID, *amr: str) -> Flow:
         return replace(self, tenant_id=str(tenant_id), user_id=str(user_id), amr=amr, choices=())
