@@ -54,13 +54,13 @@ format: $(ENV)  ## rewrite what ruff can rewrite
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
+bench: bench-capture bench-lake bench-services  ## all of these three
+
 bench-capture: $(ENV)  ## capture beside pg_recvlogical and COPY; prints ratios (ARGS='--only inserts --rows 200000')
 	$(RUN)/python -m tests.benchmarks.capture $(ARGS)
 
 bench-lake: $(ENV)  ## 10,000 and 100,000 changes of ten million rows beside MERGE, and asking as of the past
 	$(RUN)/python -m tests.benchmarks.lake $(ARGS)
-
-bench: bench-capture
 
 bench-services: $(ENV)  ## the license check under 200 clients, beside a bare SELECT
 	$(RUN)/python -m tests.benchmarks.services $(ARGS)
