@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import psycopg
@@ -13,6 +14,7 @@ from cdc.lsn import Lsn
 from cdc.source import Connection, connect, explained, rows
 
 FAILOVER_SINCE = 170_000  # server_version_num
+_LET_GO_S = 10.0
 
 # to_jsonb lets one query serve servers that don't say yet why a slot was invalidated (before 17).
 _STATE = """
@@ -83,8 +85,18 @@ def ensure_slot(dsn: str, name: str) -> tuple[SlotState, bool]:
 
 
 def drop_slot(dsn: str, name: str) -> None:
+    """Raises SlotInUse; a walsender whose client has just gone is given a moment to notice."""
+    patience = time.monotonic() + _LET_GO_S
     with explained(dsn, slot=name), connect(dsn) as connection:
-        connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
+        while True:
+            try:
+                connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
+            except psycopg.errors.ObjectInUse:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
 
 def drop_lost_slot(dsn: str, name: str) -> None:
