@@ -53,6 +53,7 @@ class Follower:
         self._progressed_at = self._asked_at = self._beat_at = self._watched_at = now
         self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._in_flight: deque[Future[None]] = deque()
+        self._failed = False  # read and set by the committing thread only
 
     def follow(self, done: Callable[[], bool]) -> None:
         """Returns, or raises, once nothing is being written any more; what waits by then is left to the next start."""
@@ -104,7 +105,17 @@ class Follower:
             self._submit(self._commit, idle, ())
 
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
-        self._in_flight.append(self._committing.submit(work, *arguments))
+        self._in_flight.append(self._committing.submit(self._in_turn, work, *arguments))
+
+    def _in_turn(self, work: Callable[..., None], *arguments: object) -> None:
+        """A batch behind one that failed must never become durable: its position would vouch for both."""
+        if self._failed:
+            return
+        try:
+            work(*arguments)
+        except BaseException:
+            self._failed = True
+            raise
 
     def _has_room(self) -> bool:
         """Whether another batch may be begun; waits a moment for it. Raises what the writing of one has raised."""
