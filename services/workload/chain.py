@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from typing import Any
 
 from services.workload import names
@@ -178,9 +179,10 @@ class Chain(Sender):
         self, pharmacy: Pharmacy, organisation: Organisation, reason: str, actor: Actor | None = None
     ) -> Answer:
         body: dict[str, Any] = {"organisation_id": organisation.id}
-        if self.random.random() < 0.5:  # a new designation, as a rule back-dated to the first of the month
-            body |= {"code": f"{self.random.randrange(10**10):010d}", "code_valid_from": "2026-04-01"}
-            body["effective_at"] = "2026-04-01T00:00:00+09:00"
+        if self.random.random() < 0.5:  # a new designation, back-dated; no two of one pharmacy begin on one day
+            day = date(2026, 5, 1) + timedelta(days=pharmacy.version)
+            body |= {"code": f"{self.random.randrange(10**10):010d}", "code_valid_from": day.isoformat()}
+            body["effective_at"] = f"{day.isoformat()}T00:00:00+09:00"
         answer = self.send(
             "transfer_pharmacy",
             f"/v1/pharmacies/{pharmacy.id}/transfer",
