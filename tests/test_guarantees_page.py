@@ -1,0 +1,26 @@
+"""docs/guarantees.md names tests that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "guarantees.md"
+
+
+def test_each_promise_names_tests_that_are_there() -> None:
+    sections = PAGE.read_text().split("\n## ")[1:]
+    promises = [section for section in sections if not section.startswith("What is not promised")]
+    bare, missing = [], []
+
+    for promise in promises:
+        items = re.findall(r"^- `(tests/[^`]+)`: (.+?)(?=\n- |\Z)", promise.strip(), re.DOTALL | re.MULTILINE)
+        if not items:
+            bare.append(promise.splitlines()[0])
+        for path, names in items:
+            source = (ROOT / path).read_text() if (ROOT / path).exists() else ""
+            missing += [f"{path}: {n}" for n in re.findall(r"`(test_\w+)`", names) if f"def {n}(" not in source]
+
+    assert promises
+    assert (bare, missing) == ([], [])
