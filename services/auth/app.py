@@ -17,7 +17,8 @@ from services.auth import events
 from services.auth.api import users
 from services.auth.edge import SafeHeaders
 from services.auth.keys import Keys
-from services.auth.pages import account, authorize, enrol, login, logout, render
+from services.auth.pages import account, authorize, enrol, login, logout, render, second, set_up
+from services.auth.pages.account import LoginFirst, to_login
 from services.auth.pages.flow import FlowLost
 from services.auth.parts import Parts
 from services.auth.protocol import endpoints
@@ -53,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Edge, token=settings.token, guarded=OPERATORS)
     app.add_middleware(SafeHeaders, https=settings.https)
     problems.install(app)
-    for module in (endpoints, authorize, login, enrol, account, logout):
+    for module in (endpoints, authorize, login, second, set_up, enrol, account, logout):
         app.include_router(module.router)
     for router in (
         users.router,
@@ -74,6 +75,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             text="It took too long, or was begun in another browser. Go back to where you came from and begin again.",
             detail=None,
         )
+
+    @app.exception_handler(LoginFirst)
+    def login_first(request: Request, _: LoginFirst) -> Response:
+        return to_login(request, parts)
 
     @app.get("/healthz")
     def healthz() -> Response:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import LiteralString
 from uuid import UUID
 
+from services.auth import accounts, sessions
 from services.auth.handle import Handle
 from services.auth.secrets import among_secrets
 from services.shared.transaction import TenantTransaction
@@ -29,6 +30,14 @@ def keep_password(transaction: TenantTransaction, user_id: UUID, hash: str) -> N
             "ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, set_at = now()",
             (user_id, transaction.tenant_id, hash),
         )
+
+
+def choose_password(transaction: TenantTransaction, user_id: UUID, hash: str, *, stands_alone: bool) -> None:
+    """Who knew the old one is out everywhere."""
+    account = accounts.open_for(transaction, user_id)
+    keep_password(transaction, user_id, hash)
+    accounts.has_new_password(transaction, account, needs_second_factor=not stands_alone)
+    sessions.end_all(transaction, user_id, "password_changed")
 
 
 @dataclass(frozen=True, slots=True)

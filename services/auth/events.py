@@ -26,7 +26,9 @@ _ACCOUNT_V1 = _columns(
     "user_id tenant_id has_password needs_second_factor failed_in_a_row locked_until version created_at updated_at"
 )
 _FACTOR_V1 = _columns("id tenant_id user_id kind label enrolled_at removed_at version")
-_SESSION_V1 = _columns("id tenant_id user_id amr acr upstream_id started_at expires_at ended_at ended_by version")
+_SESSION_V1 = _columns(
+    "id tenant_id user_id amr acr upstream_id started_at authenticated_at expires_at ended_at ended_by version"
+)
 _GRANT_V1 = _columns("id tenant_id user_id session_id client_id scope granted_at revoked_at revoked_by version")
 _UPSTREAM_V1 = _columns("id tenant_id slug name issuer client_id ended_at version created_at updated_at")
 _UPSTREAM_LINK_V1 = _columns("id tenant_id upstream_id issuer subject user_id linked_at unlinked_at version")
@@ -40,6 +42,8 @@ ACCOUNT_UNLOCKED = EventType("account.unlocked", 1, ACCOUNT, _ACCOUNT_V1)
 FACTOR_ENROLLED = EventType("factor.enrolled", 1, FACTOR, _FACTOR_V1)
 FACTOR_REMOVED = EventType("factor.removed", 1, FACTOR, _FACTOR_V1)
 LOGIN_SUCCEEDED = EventType("login.succeeded", 1, SESSION, _SESSION_V1)
+FACTORS_RESET = EventType("factors.reset", 1, ACCOUNT, _ACCOUNT_V1)
+SESSION_RENEWED = EventType("session.renewed", 1, SESSION, _SESSION_V1)
 SESSIONS_ENDED = EventType("sessions.ended", 1, ACCOUNT, _ACCOUNT_V1)
 SESSION_ENDED = EventType("session.ended", 1, SESSION, _SESSION_V1)
 GRANT_ISSUED = EventType("grant.issued", 1, GRANT, _GRANT_V1)
@@ -56,10 +60,12 @@ ALL = (
     LOGIN_FAILED,
     FAILURES_CLEARED,
     ACCOUNT_UNLOCKED,
+    FACTORS_RESET,
     SESSIONS_ENDED,
     FACTOR_ENROLLED,
     FACTOR_REMOVED,
     LOGIN_SUCCEEDED,
+    SESSION_RENEWED,
     SESSION_ENDED,
     GRANT_ISSUED,
     GRANT_REVOKED,

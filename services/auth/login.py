@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.auth import accounts, credentials, passwords, people, sessions
+from services.auth import accounts, credentials, factors, passwords, people, sessions
+from services.auth.events import LOGIN_SUCCEEDED, SESSION_RENEWED
 from services.auth.handle import Handle
 from services.auth.parts import Parts, Seen
 from services.auth.people import Person
@@ -71,25 +72,44 @@ def finish(
     amr: Sequence[str],
     *,
     upstream_id: UUID | None = None,
-    replaces: Session | None = None,
+    renews: Session | None = None,
 ) -> LoggedIn | None:
-    """Start the session; None when the person may no longer log in, or the account was locked meanwhile."""
+    """Start the session, or prove the browser's own anew.
+
+    None when the person may no longer log in, the account was locked meanwhile, a second factor is missing, or this
+    login (the transaction's correlation id) has ended in a session before: it is good for one.
+    """
     account = accounts.lock(transaction, user_id)
     person = people.find(transaction, user_id)
     if account is None or account.locked or person is None or not person.may_log_in:
         return None
+    if "mfa" not in amr and factors.standing(factors.of_user(transaction, user_id)):
+        return None
+    if _has_ended(transaction):
+        return None
     accounts.clear(transaction, account)
-    if replaces is not None:
-        sessions.end(transaction, replaces.id, "replaced")
-    id, handle, event = sessions.start(
-        transaction,
-        user_id,
-        amr=amr,
-        acr=sessions.TWO_FACTORS if "mfa" in amr else sessions.ONE_FACTOR,
-        length=parts.settings.session_length,
-        upstream_id=upstream_id,
-    )
+    acr = sessions.TWO_FACTORS if "mfa" in amr else sessions.ONE_FACTOR
+    if renews is not None:
+        renewed = sessions.renew(transaction, renews, amr=amr, acr=acr)
+        if renewed is None:
+            return None
+        id, (handle, event) = renews.id, renewed
+    else:
+        id, handle, event = sessions.start(
+            transaction, user_id, amr=amr, acr=acr, length=parts.settings.session_length, upstream_id=upstream_id
+        )
     keep_apart(transaction, parts.vault, event, user_id, seen.told())
     session = sessions.find(transaction, id, parts.settings.session_idle)
     assert session is not None
     return LoggedIn(session, handle)
+
+
+def _has_ended(transaction: TenantTransaction) -> bool:
+    ends = [LOGIN_SUCCEEDED.name, SESSION_RENEWED.name]
+    return (
+        transaction.row(
+            "SELECT 1 AS found FROM auth.events WHERE tenant_id = %s AND correlation_id = %s AND event_type = ANY(%s)",
+            (transaction.tenant_id, transaction.context.correlation_id, ends),
+        )
+        is not None
+    )

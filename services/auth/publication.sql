@@ -9,7 +9,8 @@ ALTER PUBLICATION rireki_platform ADD TABLE
         id, tenant_id, user_id, kind, label, enrolled_at, removed_at, version
     ),
     auth.sessions (
-        id, tenant_id, user_id, amr, acr, upstream_id, started_at, expires_at, ended_at, ended_by, version
+        id, tenant_id, user_id, amr, acr, upstream_id, started_at, expires_at, ended_at, ended_by, version,
+        authenticated_at
     ),
     auth.grants (
         id, tenant_id, user_id, session_id, client_id, scope, granted_at, revoked_at, revoked_by, version

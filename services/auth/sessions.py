@@ -9,7 +9,7 @@ from typing import Literal
 from uuid import UUID, uuid4
 
 from services.auth import grants
-from services.auth.events import LOGIN_SUCCEEDED, SESSION_ENDED
+from services.auth.events import LOGIN_SUCCEEDED, SESSION_ENDED, SESSION_RENEWED
 from services.auth.handle import Handle
 from services.shared.event import Recorded, record
 from services.shared.transaction import TenantTransaction
@@ -29,13 +29,15 @@ class Session:
     amr: list[str]
     acr: str
     started_at: datetime
+    authenticated_at: datetime  # when the person last showed who they are
     expires_at: datetime
     version: int
     last_seen_at: datetime
 
 
 _READ = (
-    "SELECT s.id, s.tenant_id, s.user_id, s.amr, s.acr, s.started_at, s.expires_at, s.version, h.last_seen_at "
+    "SELECT s.id, s.tenant_id, s.user_id, s.amr, s.acr, s.started_at, s.authenticated_at, s.expires_at, s.version, "
+    "h.last_seen_at "
     "FROM auth.sessions AS s JOIN auth.session_handles AS h ON h.tenant_id = s.tenant_id AND h.session_id = s.id "
     "WHERE s.tenant_id = %(tenant)s AND s.ended_at IS NULL AND s.expires_at > now() "
     "AND h.last_seen_at > now() - %(idle)s "
@@ -63,6 +65,29 @@ def start(
         (id, transaction.tenant_id, handle.hash),
     )
     return id, handle, record(transaction, LOGIN_SUCCEEDED, id, 1)
+
+
+def renew(
+    transaction: TenantTransaction, session: Session, *, amr: Sequence[str], acr: str
+) -> tuple[Handle, Recorded] | None:
+    """The person has shown more, or the same again. The browser gets a new handle: whoever knew the old one is out.
+
+    What products were let do stays; so does the absolute end. None when it has ended meanwhile.
+    """
+    row = transaction.row(
+        "UPDATE auth.sessions SET amr = %s, acr = %s, authenticated_at = now(), version = version + 1 "
+        "WHERE tenant_id = %s AND id = %s AND ended_at IS NULL AND expires_at > now() RETURNING version",
+        (list(amr), acr, transaction.tenant_id, session.id),
+    )
+    if row is None:
+        return None
+    handle = Handle.new(transaction.tenant_id)
+    transaction.execute(
+        "UPDATE auth.session_handles SET secret_hash = %s, last_seen_at = now() "
+        "WHERE tenant_id = %s AND session_id = %s",
+        (handle.hash, transaction.tenant_id, session.id),
+    )
+    return handle, record(transaction, SESSION_RENEWED, session.id, row["version"])
 
 
 def of_handle(transaction: TenantTransaction, handle: Handle, idle: timedelta) -> Session | None:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from services.auth import accounts, credentials, people, sessions
-from services.auth.events import ENROLMENT_OFFERED, SESSIONS_ENDED
+from services.auth import accounts, credentials, factors, people, sessions
+from services.auth.events import ENROLMENT_OFFERED, FACTORS_RESET, SESSIONS_ENDED
 from services.auth.handle import Handle
 from services.auth.parts import WithParts
 from services.shared.errors import Conflict, NotFound
@@ -24,6 +24,10 @@ class OfferEnrolment(Command):
 
 class Unlock(Command):
     """Forget the failures in a row."""
+
+
+class ResetFactors(Command):
+    """The user has lost every second factor: remove them, and log the user out everywhere."""
 
 
 class EndSessions(Command):
@@ -67,6 +71,20 @@ def end_sessions(id: UUID, body: EndSessions, call: Commanding) -> Response:
         return Done.of(accounts.change(transaction, account, SESSIONS_ENDED))
 
     return call.run(body, end)
+
+
+@router.post("/{id}/reset-factors")
+def reset_factors(id: UUID, body: ResetFactors, call: Commanding) -> Response:
+    """Check first who is asking: a caller's voice proves nothing. A short password stops working until a new link is
+    used; with a long one, the user sets up a new factor when they next need it."""
+
+    def reset(transaction: TenantTransaction) -> Done:
+        account = _account(transaction, id)
+        factors.remove_all(transaction, id)
+        sessions.end_all(transaction, id, "factor_changed")
+        return Done.of(accounts.change(transaction, account, FACTORS_RESET))
+
+    return call.run(body, reset)
 
 
 def _account(transaction: TenantTransaction, user_id: UUID) -> accounts.Account:

@@ -5,4 +5,11 @@ browser     the session's cookie
 render      templates and their policy
 authorize   where products send their users
 login       address and password
+steps       what comes after a password
+second      a second factor
+set_up      a new second factor
+finish      a session, and back
+enrol       the first password
+account     second factors and sessions
+logout
 """

@@ -45,19 +45,23 @@ def authorize(
             grant = provider.check_authorization(wire, session)
             client: Client = wire.client
             _refuse_unsupported(wire, grant.redirect_uri)
-            if needs_two(wire, client) and (session is None or session.acr != TWO_FACTORS):
-                # Nobody can show a second factor here yet: a password alone must not pass for two.
-                raise OAuth2Error(error="unmet_authentication_requirements", redirect_uri=grant.redirect_uri)
-            if session is not None and _recent_enough(wire, session) and grant.prompt in (None, "consent"):
-                return provider.authorize(wire, session).response()
+            two = needs_two(wire, client)
+            usable = session if session is not None and _recent_enough(wire, session) else None
+            if grant.prompt not in (None, "consent"):
+                usable = None
+            if usable is not None and not (two and usable.acr != TWO_FACTORS):
+                return provider.authorize(wire, usable).response()
             if wire.payload.data.get("prompt") == "none":
                 raise LoginRequiredError(redirect_uri=grant.redirect_uri)
         except OAuth2Error as error:
             if not error.redirect_uri:
                 return _error_page(parts, request, error.get_error_description() or error.error)
             return provider.refuse_authorization(wire, error).response()
-    flow = Flow.begin(authorize=dict(wire.payload.data))
-    response = RedirectResponse(f"/login?flow={flows.pack(parts, request, flow)}", 303)
+    flow = Flow.begin(authorize=dict(wire.payload.data), wants_two=two)
+    step = "/login"
+    if usable is not None:  # what was shown so far counts; a second factor is missing
+        step, flow = "/second", flow.renewing(usable)
+    response = RedirectResponse(f"{step}?flow={flows.pack(parts, request, flow)}", 303)
     flows.mark_browser(parts, request, response)
     return response
 
@@ -76,7 +80,7 @@ def needs_two(wire: WireRequest, client: Client) -> bool:
 
 def _recent_enough(wire: WireRequest, session: Session) -> bool:
     max_age = wire.payload.data.get("max_age", "")
-    return not max_age.isdecimal() or time.time() - session.started_at.timestamp() <= int(max_age)
+    return not max_age.isdecimal() or time.time() - session.authenticated_at.timestamp() <= int(max_age)
 
 
 def _refuse_unsupported(wire: WireRequest, redirect_uri: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from services.auth import accounts, credentials, passwords, people, sessions
+from services.auth import credentials, factors, passwords, people
 from services.auth.handle import Handle
-from services.auth.pages import render
+from services.auth.pages import render, set_up
+from services.auth.pages.fields import Field
 from services.auth.pages.flow import Flow
-from services.auth.pages.login import Field, proceed
+from services.auth.pages.steps import proceed
 from services.auth.parts import Parts, WithParts, WithSeen
 from services.auth.people import Person
 from services.shared.transaction import TenantTransaction
@@ -40,6 +43,7 @@ def choose(
     with parts.database.tenant_reading(seen.product(handle.tenant_id)) as reading:
         person = _whose(reading, handle, for_update=False)
         address = people.address_of(reading, person.user_id) if person else ""
+        has_factor = person is not None and bool(factors.standing(factors.of_user(reading, person.user_id)))
     if person is None:
         return _gone(parts, request)
     if password != again:
@@ -48,26 +52,19 @@ def choose(
         stands_alone = passwords.accept(password, about=(person.name, address))
     except passwords.PasswordRefused as refused:
         return _form(parts, request, token, person, address, str(refused))
-    if not stands_alone:
-        return _form(parts, request, token, person, address, f"Use at least {passwords.ALONE} characters.")
     hash = passwords.hashed(password)
     flow = Flow.begin().of(person.tenant_id, person.user_id, "pwd")
+    if not stands_alone and not has_factor:
+        # Kept only together with the factor: no short password is ever there without one.
+        return set_up.page(parts, request, seen, replace(flow, password={"hash": hash, "link": token}))
     with parts.database.tenant_transaction(
         seen.person(person.tenant_id, person.user_id, flow.correlation_id)
     ) as transaction:
         if _whose(transaction, handle) is None:  # used in between
             return _gone(parts, request)
         credentials.use_enrolment(transaction, handle)
-        keep_password(transaction, person, hash, stands_alone=stands_alone)
+        credentials.choose_password(transaction, person.user_id, hash, stands_alone=stands_alone)
     return proceed(parts, request, seen, flow)
-
-
-def keep_password(transaction: TenantTransaction, person: Person, hash: str, *, stands_alone: bool) -> None:
-    """Who knew the old one is out everywhere."""
-    account = accounts.open_for(transaction, person.user_id)
-    credentials.keep_password(transaction, person.user_id, hash)
-    accounts.has_new_password(transaction, account, needs_second_factor=not stands_alone)
-    sessions.end_all(transaction, person.user_id, "password_changed")
 
 
 def _whose(transaction: TenantTransaction, handle: Handle, *, for_update: bool = True) -> Person | None:
@@ -92,6 +89,7 @@ def _form(
         address=address,
         failed=failed,
         alone=passwords.ALONE,
+        with_factor=passwords.WITH_FACTOR,
     )
 
 

@@ -10,6 +10,7 @@ import secrets
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from fastapi import Request, Response
@@ -17,6 +18,7 @@ from starlette.datastructures import ImmutableMultiDict
 
 from services.auth.parts import Parts
 from services.auth.protocol.wire import Parameters
+from services.auth.sessions import Session
 from services.auth.vault import Unreadable
 
 _LIFE_S = 15 * 60
@@ -30,6 +32,8 @@ class Flow:
     began_at: int
     authorize: dict[str, str] | None = None
     page: str = "/account"
+    wants_two: bool = False  # the product insists on two factors
+    session_id: str | None = None  # the browser's session, where that is to be proved anew
     # Who has shown a password, and may show a second factor
     tenant_id: str | None = None
     user_id: str | None = None
@@ -38,14 +42,31 @@ class Flow:
     choices: tuple[tuple[str, str], ...] = ()
     challenge: str | None = None  # WebAuthn's, base64url
     seed: str | None = None  # TOTP's, while it is being set up
+    password: dict[str, str] | None = None  # too short to be kept before there is a second factor: its hash, its link
     upstream: dict[str, str] | None = None  # while away at a tenant's own identity provider
 
     @classmethod
-    def begin(cls, authorize: dict[str, str] | None = None, *, page: str = "/account") -> Flow:
-        return cls(str(uuid4()), int(time.time()), authorize, page)
+    def begin(cls, authorize: dict[str, str] | None = None, *, page: str = "/account", wants_two: bool = False) -> Flow:
+        return cls(str(uuid4()), int(time.time()), authorize, page, wants_two)
 
     def of(self, tenant_id: UUID, user_id: UUID, *amr: str) -> Flow:
         return replace(self, tenant_id=str(tenant_id), user_id=str(user_id), amr=amr, choices=())
+
+    def renewing(self, session: Session) -> Flow:
+        """What the session's person has shown counts."""
+        return replace(self.of(session.tenant_id, session.user_id, *session.amr), session_id=str(session.id))
+
+    def proved(self, *amr: str) -> Flow:
+        """A second factor has been shown, too (RFC 8176)."""
+        return replace(self, amr=tuple(dict.fromkeys((*self.amr, *amr, "mfa"))))
+
+    @property
+    def onward(self) -> str:
+        """Where the login was for, as a link of ours: with a session, /authorize answers at once."""
+        if self.authorize is None:
+            return self.page
+        asked = {name: value for name, value in self.authorize.items() if name not in ("prompt", "max_age")}
+        return f"/authorize?{urlencode(asked)}"
 
     @property
     def correlation_id(self) -> UUID:

@@ -34,7 +34,7 @@ class Subject:
 
     @property
     def auth_time(self) -> datetime:
-        return self.session.started_at
+        return self.session.authenticated_at
 
     def new_refresh_token(self, transaction: TenantTransaction) -> str:
         return grants.issue_refresh_token(transaction, self.grant.id).text

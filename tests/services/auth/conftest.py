@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID, uuid4
 
 import httpx
+import pyotp
 import pytest
 
 from infra.postgres import Postgres
@@ -78,6 +81,12 @@ class Auth:
         self.operator.tenant = member.tenant
         self.operator.do(f"/v1/users/{member.id}/enrolment")
         return self.operator.last.headers["Location"]
+
+    def forget_used_codes(self, member: Member) -> None:
+        """As if time had gone by since the app's last code."""
+        self.platform.database.execute(
+            f"UPDATE auth.totp_seeds SET last_step = 0 WHERE tenant_id = '{member.tenant}'",
+        )
 
     def events(self, member: Member, event_type: str | None = None) -> list[dict[str, Any]]:
         found = self.platform.rows(
@@ -151,6 +160,14 @@ class Browser:
         """Until the product is reached, or whatever comes before it."""
         return self._followed(self.submit(self.authorize(**asked), address=member.address, password=member.password))
 
+    def set_up_app(self, page: httpx.Response | None = None) -> tuple[App, httpx.Response]:
+        """On the page that asks for it, else from the account; the app, and the page with the recovery codes."""
+        page = page or self.get("/account/second-factor")
+        app = App.scan(page)
+        answer = self.submit(page, "/set-up/app", code=app.code(), label="Sato's phone")
+        assert answer.status_code == 200, answer.text
+        return app, answer
+
     def code(self, member: Member, **asked: str) -> str:
         return str(came_back(self.log_in(member, **asked))["code"])
 
@@ -179,6 +196,26 @@ class Browser:
         while response.is_redirect and not response.headers["Location"].startswith("https://product.example"):
             response = self.http.get(response.headers["Location"])
         return response
+
+
+@dataclass(frozen=True)
+class App:
+    """An authenticator app on somebody's phone."""
+
+    seed: str
+
+    @classmethod
+    def scan(cls, page: httpx.Response) -> App:
+        found = re.search(r'class="seed">([A-Z2-7 ]+)<', page.text)
+        assert found is not None, page.text
+        return cls(found[1].replace(" ", ""))
+
+    def code(self, steps_from_now: int = 0) -> str:
+        return pyotp.TOTP(self.seed).at(int(time.time()) + 30 * steps_from_now)
+
+
+def recovery_codes(page: httpx.Response) -> list[str]:
+    return re.findall(r"<li>([a-z0-9]{5}-[a-z0-9]{5})</li>", page.text)
 
 
 def product(auth: Auth, path: str, told: dict[str, str], secret: str | None = None) -> httpx.Response:

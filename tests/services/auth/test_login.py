@@ -63,17 +63,6 @@ def test_a_second_product_visit_needs_no_second_login(auth: Auth) -> None:
     assert "password" in auth.browser().authorize().text
 
 
-def test_a_product_that_insists_on_a_second_factor_gets_no_code_for_a_password(auth: Auth) -> None:
-    member, browser = auth.member(), auth.browser()
-    browser.log_in(member)
-
-    told = came_back(browser.authorize(acr_values="urn:rireki:acr:two-factors"))
-
-    assert told["error"] == "unmet_authentication_requirements"
-    assert "code" not in told
-    assert came_back(browser.authorize(prompt="none"))["code"]
-
-
 def test_a_login_that_no_product_asked_for_ends_at_the_account(auth: Auth) -> None:
     member, browser = auth.member(name="佐藤 陽子"), auth.browser()
     assert browser.get("/account").url.path == "/login"
