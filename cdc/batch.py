@@ -3,6 +3,8 @@
 Shape of ``TableChanges.rows``, one row per change, in the order ``(_commit_lsn, _ordinal)``::
 
     <source columns>   by name, source order, all nullable
+    _text_<column>     string   what PostgreSQL prints of a value that <column>'s lake type can't hold: <column> is null
+                                there; the column joins when such a value first comes
     _op                string   insert | update | delete | truncate | copy
     _commit_lsn        int64    the transaction's commit LSN; for a copied row, the snapshot's LSN
     _ordinal           int64    zero-based within the transaction, counted over all its tables
@@ -10,7 +12,8 @@ Shape of ``TableChanges.rows``, one row per change, in the order ``(_commit_lsn,
     _committed_at      timestamp[us, UTC]   the source's clock
     _key               struct   the old row's key columns (all columns for a table without a key);
                                 null unless an update changed them
-    _unchanged         list<string>   columns that TOAST left out: their value is the row before's
+    _unchanged         list<string>   columns that TOAST left out: their value is the row before's,
+                                and so is that of their text column, which isn't listed
 
 A delete fills the key columns (all columns for a table without a key) and leaves the others null.
 A truncate leaves all source columns null and empties the table at its position.

@@ -1,6 +1,13 @@
-"""One relation's changes, from tuple offsets to Arrow columns in the changelog's shape (cdc.batch)."""
+"""One relation's changes, from tuple offsets to Arrow columns in the changelog's shape (cdc.batch).
+
+A value that its column's lake type can't hold is null there, and stands as PostgreSQL prints it in a text column beside
+it, which joins the relation when it is first needed.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,26 +15,33 @@ import pyarrow as pa
 from cdc import columns, scan
 from cdc.batch import OPS, TIMESTAMP, changelog_schema
 from cdc.decode import EPOCH_SHIFT_US
-from cdc.errors import ProtocolViolation, ValueNotRepresentable
-from cdc.relation import Relation, ReplicaIdentity
+from cdc.errors import ProtocolViolation
+from cdc.relation import Column, Relation, ReplicaIdentity, text_column
 from cdc.types import LakeType
 
 _OPS = pa.array(OPS, pa.string())
 _COPY = OPS.index("copy")
+_TEXT_OID = 25
 _TEXT = ord("t")
+
+_Texts = dict[int, pa.Array]  # by the column's number
 
 
 class RelationDecoder:
-    """Decodes the rows of one relation as it stood when the stream announced it."""
+    """Decodes the rows of one relation as it stood when the stream announced it.
+
+    ``relation`` grows by a text column before the first rows that need it come out.
+    """
 
     def __init__(self, relation: Relation, types: tuple[LakeType, ...]) -> None:
         self.relation = relation
+        self._sent = relation.columns
         self._types = types
+        self._texts: tuple[int, ...] = ()  # numbers of the columns that have a text column, in its order
         self.needs_text = tuple(kind.needs_text for kind in types)  # columns to be copied as PostgreSQL prints them
         self._schema = changelog_schema(relation)
         keyed = [i for i, column in enumerate(relation.columns) if column.in_key]
         self._key = np.array(keyed or range(len(relation.columns)), np.int64)
-        self._key_type: pa.DataType = self._schema.field("_key").type
 
     def decode(
         self, buf: scan.Bytes, op: scan.Ints, new_at: scan.Ints, old_at: scan.Ints, where: scan.Ints
@@ -36,7 +50,8 @@ class RelationDecoder:
         n = len(op)
         is_update = op == scan.UPDATE
         off, length = self._split(buf, np.where(op == scan.DELETE, old_at, new_at))
-        key: pa.Array = pa.nulls(n, self._key_type)
+        texts: _Texts = {}
+        old_key: tuple[list[pa.Array], _Texts, np.ndarray] | None = None
         old_logged = is_update & (old_at >= 0)
         if old_logged.any():
             old_off, old_length = self._split(buf, np.where(is_update, old_at, -1))
@@ -45,18 +60,21 @@ class RelationDecoder:
                 scan.fill_unchanged(off, length, old_off, old_length)
             changed = np.empty(n, np.bool_)
             if scan.key_changed(buf, off, length, old_off, old_length, self._key, changed):
-                key = self._old_key(buf, old_off, old_length, changed)
-        values = self._streamed(buf, off, length)
+                old_texts: _Texts = {}
+                old_key = self._streamed(buf, old_off, old_length, self._key.tolist(), old_texts), old_texts, changed
+        values = self._streamed(buf, off, length, range(len(self._sent)), texts)
+        self._grow(texts.keys() | (old_key[1].keys() if old_key else set()))
         committed_at = where[:, 3] + EPOCH_SHIFT_US
         return pa.RecordBatch.from_arrays(
             [
                 *values,
+                *self._text_columns(texts, n),
                 _OPS.take(pa.array(op)),
                 pa.array(where[:, 0]),
                 pa.array(where[:, 1]),
                 pa.array(where[:, 2]),
                 pa.array(committed_at, TIMESTAMP),
-                key,
+                pa.nulls(n, self._key_type) if old_key is None else self._old_key(*old_key),
                 self._unchanged(length),
             ],
             schema=self._schema,
@@ -67,7 +85,10 @@ class RelationDecoder:
     ) -> pa.RecordBatch:
         """Copied rows; their ordinals count from ``first``, their time is ``at_us`` (µs since 1970)."""
         n = off.shape[1]
-        values = [self._column(buf, off[i], length[i], i, self.needs_text[i]) for i in range(len(off))]
+        texts: _Texts = {}
+        values = [self._column(buf, off[i], length[i], i, self.needs_text[i], texts) for i in range(len(off))]
+        self._grow(texts.keys())
+        values += self._text_columns(texts, n)
         return self._marked(values, n, _COPY, snapshot_lsn, at_us, np.arange(first, first + n))
 
     def copy_marker(self, snapshot_lsn: int, at_us: int) -> pa.RecordBatch:
@@ -92,41 +113,88 @@ class RelationDecoder:
             schema=self._schema,
         )
 
+    def whole(self, pieces: Sequence[pa.RecordBatch]) -> pa.Table:
+        """Pieces of a copy as one table; those from before a text column joined have nothing in it."""
+        schema = self._schema
+        fitted = [
+            piece
+            if piece.schema.equals(schema)
+            else pa.RecordBatch.from_arrays(
+                [
+                    piece[field.name].cast(field.type)
+                    if field.name in piece.schema.names
+                    else pa.nulls(len(piece), field.type)
+                    for field in schema
+                ],
+                schema=schema,
+            )
+            for piece in pieces
+        ]
+        return pa.Table.from_batches(fitted, schema)
+
+    @property
+    def _key_type(self) -> pa.DataType:
+        return self._schema.field("_key").type
+
     def _split(self, buf: scan.Bytes, tuple_at: scan.Ints) -> tuple[scan.Ints, scan.Ints]:
-        shape = (len(self.relation.columns), len(tuple_at))
+        shape = (len(self._sent), len(tuple_at))
         off, length = np.zeros(shape, np.int64), np.empty(shape, np.int64)
         wrong = scan.split_tuples(buf, tuple_at, off, length)
         if wrong >= 0:
             raise ProtocolViolation("a row with other columns than described", subject=str(self.relation.name))
         return off, length
 
-    def _streamed(self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints) -> list[pa.Array]:
+    def _streamed(
+        self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints, numbers: Iterable[int], texts: _Texts
+    ) -> list[pa.Array]:
         return [
-            self._column(buf, off[i], length[i], i, _sent_as_text(buf, off[i], length[i]))
-            for i in range(len(self._types))
+            self._column(buf, off[i], length[i], i, _sent_as_text(buf, off[i], length[i]), texts) for i in numbers
         ]
 
-    def _column(self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints, number: int, is_text: bool) -> pa.Array:
-        kind, subject = self._types[number], f"{self.relation.name}.{self.relation.columns[number].name}"
+    def _column(
+        self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints, number: int, is_text: bool, texts: _Texts
+    ) -> pa.Array:
+        """One column's values; what they can't hold goes into ``texts``."""
+        kind, subject = self._types[number], f"{self.relation.name}.{self._sent[number].name}"
         built = columns.build(buf, off, length, kind, subject, is_text=is_text)
-        if len(built.refused):
-            (text,) = columns.texts(buf, off[built.refused[:1]], length[built.refused[:1]], kind, is_text=is_text)
-            raise ValueNotRepresentable(f"holds {text}, which its lake type can't", subject=subject)
+        refused = built.refused
+        if len(refused):
+            told: list[str | None] = [None] * len(off)
+            said = columns.texts(buf, off[refused], length[refused], kind, is_text=is_text)
+            for row, text in zip(refused.tolist(), said, strict=True):
+                told[row] = text
+            texts[number] = pa.array(told, pa.string())
         return built.values
 
-    def _old_key(self, buf: scan.Bytes, old_off: scan.Ints, old_length: scan.Ints, changed: np.ndarray) -> pa.Array:
-        parts = [
-            self._column(buf, old_off[i], old_length[i], i, _sent_as_text(buf, old_off[i], old_length[i]))
-            for i in self._key.tolist()
+    def _grow(self, needed: Iterable[int]) -> None:
+        new = sorted(set(needed) - set(self._texts))
+        if new:
+            self._texts += tuple(new)
+            beside = (
+                Column(text_column(c.name), _TEXT_OID, -1, pa.string(), c.in_key, is_text=True)
+                for c in (self._sent[number] for number in self._texts)
+            )
+            self.relation = replace(self.relation, columns=(*self._sent, *beside))
+            self._schema = changelog_schema(self.relation)
+
+    def _text_columns(self, texts: _Texts, n: int) -> list[pa.Array]:
+        return [texts[number] if number in texts else pa.nulls(n, pa.string()) for number in self._texts]
+
+    def _old_key(self, parts: list[pa.Array], texts: _Texts, changed: np.ndarray) -> pa.Array:
+        keyed = set(self._key.tolist())
+        beside = [
+            column
+            for number, column in zip(self._texts, self._text_columns(texts, len(changed)), strict=True)
+            if number in keyed
         ]
-        return pa.StructArray.from_arrays(parts, fields=list(self._key_type), mask=pa.array(~changed))
+        return pa.StructArray.from_arrays([*parts, *beside], fields=list(self._key_type), mask=pa.array(~changed))
 
     def _unchanged(self, length: scan.Ints) -> pa.Array:
         left_out = (length == scan.UNCHANGED).T
         n = len(left_out)
         if not left_out.any():
             return pa.nulls(n, pa.list_(pa.string()))
-        names = pa.array([column.name for column in self.relation.columns], pa.string())
+        names = pa.array([column.name for column in self._sent], pa.string())
         counts = left_out.sum(axis=1)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         listed = names.take(pa.array(np.nonzero(left_out)[1]))

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 import psycopg
-import pyarrow as pa
 from psycopg import sql
 from psycopg.pq import ExecStatus
 
@@ -57,16 +56,15 @@ def exported_snapshot(dsn: str) -> Iterator[Snapshot]:
 
 def copy_table(dsn: str, stream: str, table: PublishedTable, catalogue: Catalogue, snapshot: Snapshot) -> TableCopy:
     """All rows that the publication lets through, as of the snapshot. Raises PrivilegeMissing."""
-    relation = table.relation
     decoder = decoder_of(table, catalogue)
     at_us = int(snapshot.taken_at.timestamp() * 1_000_000)
     pieces = [decoder.copy_marker(snapshot.lsn.value, at_us)]
     first = 0
     for buf in _copied_slices(dsn, table, decoder, snapshot):
-        off, length = _split(buf, len(relation.columns), str(relation.name))
+        off, length = _split(buf, len(table.relation.columns), str(table.relation.name))
         pieces.append(decoder.copied(buf, off, length, snapshot.lsn.value, at_us, first))
         first += off.shape[1]
-    return TableCopy(stream, relation, snapshot.lsn, snapshot.taken_at, pa.Table.from_batches(pieces))
+    return TableCopy(stream, decoder.relation, snapshot.lsn, snapshot.taken_at, decoder.whole(pieces))
 
 
 def decoder_of(table: PublishedTable, catalogue: Catalogue) -> RelationDecoder:

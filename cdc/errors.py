@@ -14,7 +14,6 @@
     │   ├── SlotLost
     │   ├── SourceReplaced
     │   ├── TypeNotSupported
-    │   ├── ValueNotRepresentable
     │   ├── BinaryUnreadable
     │   └── ProtocolViolation
     ├── LakeError              lakehouse.errors
@@ -106,10 +105,6 @@ class SourceReplaced(SourceError):
 
 class TypeNotSupported(SourceError):
     default_fix = "leave the column out of the publication's column list for {subject}, then: rireki doctor"
-
-
-class ValueNotRepresentable(SourceError):
-    default_fix = "correct the value in {subject} or leave the column out of the publication, then: rireki resync"
 
 
 class BinaryUnreadable(SourceError):

@@ -27,6 +27,19 @@ class TableName:
         return f"{self.schema}.{self.table}"
 
 
+TEXT_PREFIX = "_text_"
+
+
+def text_column(name: str) -> str:
+    """The column that capture puts beside ``name`` once a value came which its lake type can't hold: docs/types.md."""
+    return TEXT_PREFIX + name
+
+
+def typed_column(name: str) -> str:
+    """The source's column that ``name`` belongs to: itself, or the one whose text it holds."""
+    return name.removeprefix(TEXT_PREFIX)
+
+
 class ReplicaIdentity(StrEnum):
     """Which old values the server logs with an update or a delete (``pg_class.relreplident``)."""
 
@@ -45,11 +58,12 @@ class Column:
     type_modifier: int
     lake_type: pa.DataType
     in_key: bool
+    is_text: bool = False  # made by capture for another column: see text_column
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A published table's columns, in source order."""
+    """A published table's columns, in source order; behind them the text columns that it has come to need."""
 
     name: TableName
     oid: int

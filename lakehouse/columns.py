@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cdc.batch import TIMESTAMP, changelog_schema
-from cdc.relation import Relation
+from cdc.relation import TEXT_PREFIX, Relation, typed_column
 from lakehouse.errors import NameCollision, SchemaChangeRefused
 
 COMMIT_DATE = "_commit_date"  # the changelog's partition: the UTC date of _committed_at
@@ -38,8 +38,8 @@ class TableColumns:
         """Raises NameCollision for a column whose name the lake needs, or that differs from another only by case."""
         names = [column.name for column in relation.columns]
         seen: dict[str, str] = {}
-        for name in names:
-            if name.casefold() in OWN_COLUMNS:
+        for name in (column.name for column in relation.columns if not column.is_text):
+            if name.casefold() in OWN_COLUMNS or name.casefold().startswith(TEXT_PREFIX):
                 raise NameCollision(f"column {name} has a name that the lake uses itself", subject=str(relation.name))
             other = seen.setdefault(name.casefold(), name)
             if other != name:
@@ -71,17 +71,29 @@ class TableColumns:
         """These columns once the source has ``new``. Raises SchemaChangeRefused unless it only adds columns, or, when
         the whole table is ``copied``, adds and leaves out.
         """
-        for name in self.columns:
+        for name in _sources(self.columns):
             if name not in new.columns and not copied:
                 raise SchemaChangeRefused(f"column {name} is no longer published", subject=table)
-        if set(self.key) != set(new.key):
-            was, now = (", ".join(key) or "none" for key in (self.key, new.key))
+        if set(_sources(self.key)) != set(_sources(new.key)):
+            was, now = (", ".join(_sources(key)) or "none" for key in (self.key, new.key))
             raise SchemaChangeRefused(
                 f"the key was ({was}) and is now ({now})",
                 subject=table,
                 fix=f"ALTER TABLE {table} REPLICA IDENTITY as it was, or start a new lake with: rireki init",
             )
-        return TableColumns(_merged(self.changes, new.changes, table), new.columns, self.key)
+        # A text column stays as long as the column beside which it stands: the stream names it only when it needs it.
+        columns = _with_texts(new.columns, self.columns)
+        return TableColumns(_merged(self.changes, new.changes, table), columns, _with_texts(self.key, new.key))
+
+
+def _sources(names: Sequence[str]) -> list[str]:
+    """Without the text columns."""
+    return [name for name in names if typed_column(name) == name]
+
+
+def _with_texts(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """``names`` and those text columns of ``others`` that belong to them."""
+    return (*names, *(name for name in others if name not in names and name != typed_column(name) in names))
 
 
 def _merged(stored: Sequence[pa.Field], incoming: Sequence[pa.Field], table: str) -> pa.Schema:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cdc.relation import typed_column
 from lakehouse.errors import CorruptCommit, RowMissing
 from lakehouse.key_hash import Hashes, hash_rows
 
@@ -174,12 +175,12 @@ def _with_whole_keys(rows: pa.Table, compared: Sequence[str], table: str) -> pa.
 
 
 def unchanged(rows: pa.Table, name: str) -> Flags:
-    """Which changes left ``name`` out because TOAST kept its value."""
+    """Which changes left ``name`` out because TOAST kept its value; a text column goes with the one beside it."""
     lists = rows["_unchanged"].combine_chunks()
     flags = np.zeros(rows.num_rows, dtype=np.bool_)
     names = lists.flatten()
     if len(names):
-        flags[np.asarray(pc.list_parent_indices(lists))[np.asarray(pc.equal(names, name))]] = True
+        flags[np.asarray(pc.list_parent_indices(lists))[np.asarray(pc.equal(names, typed_column(name)))]] = True
     return flags
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 from cdc.lsn import Lsn
+from cdc.relation import typed_column
 from lakehouse.json_values import JsonValue
 
 Key: TypeAlias = tuple[JsonValue, ...]
@@ -195,11 +196,13 @@ class _Telling:
     def new_key(self, row: Row) -> Key:
         old = cast("Row | None", row["_key"]) or {}
         left_out = cast("list[str] | None", row["_unchanged"]) or ()
-        return tuple(old.get(name) if name in left_out else row[name] for name in self.key_columns)
+        return tuple(old.get(name) if typed_column(name) in left_out else row[name] for name in self.key_columns)
 
     def _whole(self, row: Row, before: Row | None) -> Row:
         left_out = cast("list[str] | None", row["_unchanged"]) or ()
-        return {name: (before or {}).get(name) if name in left_out else row[name] for name in self.columns}
+        return {
+            name: (before or {}).get(name) if typed_column(name) in left_out else row[name] for name in self.columns
+        }
 
     def _oldest(self, rows: dict[Key, list[_Life]], key: Key) -> _Life:
         return rows[key].pop(0) if rows.get(key) else self._begun()

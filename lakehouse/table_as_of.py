@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from cdc.lsn import Lsn
-from cdc.relation import TableName
+from cdc.relation import TableName, typed_column
 from lakehouse import parquet
 from lakehouse.as_of import AsOf
 from lakehouse.columns import TableColumns
@@ -115,9 +115,12 @@ def tail_of(changelog: DeltaTable, columns: TableColumns, after: Lsn, to: Lsn) -
 
 def engines_compare(columns: TableColumns) -> bool:
     """Whether engines can find rows by key: not where equal rows may repeat, nor where they don't agree how keys
-    compare. There the fold compares all rows itself.
+    compare, nor where a part of the key may be null because its text stands beside it. There the fold compares all
+    rows itself.
     """
-    return bool(columns.key) and not any(pa.types.is_nested(columns.changes.field(key).type) for key in columns.key)
+    return bool(columns.key) and not any(
+        typed_column(key) != key or pa.types.is_nested(columns.changes.field(key).type) for key in columns.key
+    )
 
 
 def keys_in(tail: pa.Table, key: tuple[str, ...]) -> pa.Table:

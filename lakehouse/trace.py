@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
 
 from cdc.lsn import Lsn
-from cdc.relation import TableName
+from cdc.relation import TableName, typed_column
 from lakehouse.answer import time_json
 from lakehouse.columns import TableColumns
 from lakehouse.cuts import Gap
@@ -63,10 +63,11 @@ def _between(change: Change, gaps: Sequence[Gap], timeline: Timeline) -> Between
     return None
 
 
-def read_key(given: str | Sequence[str], columns: Sequence[str], table: str) -> tuple[str, ...]:
+def read_key(given: str | Sequence[str], columns: Sequence[str], table: str) -> tuple[str | None, ...]:
     """A key's values as text, in the order of ``columns``. Raises: UnknownKey.
 
     ``given`` is one text per column, or, as a single text, the value itself or a JSON array or object of the values.
+    Text columns (docs/types.md) need not be given; one that is, in an object, stands for its column's value.
     """
     if not columns:
         raise UnknownKey(
@@ -75,19 +76,36 @@ def read_key(given: str | Sequence[str], columns: Sequence[str], table: str) -> 
             fix=f"rireki sql 'FROM changelog.\"{table}\" WHERE …'",
         )
     texts = (given,) if isinstance(given, str) else tuple(given)
-    if len(texts) == len(columns):
-        return texts
+    sources = [name for name in columns if typed_column(name) == name]
+    if len(texts) == len(sources) and not (len(texts) == 1 and _names_a_text(texts[0], columns)):
+        return _in_order(dict(zip(sources, texts, strict=True)), columns)
     subject = f"{table} {' '.join(texts)}"
     shape = f"its key is ({', '.join(columns)}): write one value for each, or all of them as a JSON array or object"
     try:
         values = json.loads(texts[0]) if len(texts) == 1 else None
     except ValueError as error:
         raise UnknownKey(shape, subject=subject) from error
-    if isinstance(values, dict) and values.keys() == set(columns):
-        values = [values[name] for name in columns]
-    if not isinstance(values, list) or len(values) != len(columns) or any(value is None for value in values):
+    if isinstance(values, list) and len(values) == len(sources):
+        values = dict(zip(sources, values, strict=True))
+    if (
+        not isinstance(values, dict)
+        or not values.keys() <= set(columns)
+        or sorted(map(typed_column, values)) != sorted(sources)
+        or any(value is None for value in values.values())
+    ):
         raise UnknownKey(shape, subject=subject)
-    return tuple(value if isinstance(value, str) else json.dumps(value) for value in values)
+    written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    return _in_order(written, columns)
+
+
+def _in_order(values: Mapping[str, str], columns: Sequence[str]) -> tuple[str | None, ...]:
+    """The values in the order of ``columns``; null where a value stands in the column beside."""
+    return tuple(values.get(name) for name in columns)
+
+
+def _names_a_text(given: str, columns: Sequence[str]) -> bool:
+    """Whether this is a JSON object that gives a text column, and not the value of a key of one column."""
+    return given.startswith("{") and any(f'"{name}"' in given for name in columns if typed_column(name) != name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +118,27 @@ class _Changelog:
     key: tuple[str, ...]
     to: Lsn
 
-    def typed(self, key: Sequence[str], table: str) -> Key:
+    def typed(self, key: Sequence[str | None], table: str) -> Key:
         """The key as its columns print it: people spell the same value in several ways."""
         try:
             found = self.cursor.execute(f"SELECT {', '.join(self._casts())}", list(key)).to_arrow_table()
         except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
-            raise UnknownKey(str(error).splitlines()[0], subject=f"{table} {' '.join(key)}") from error
+            raise UnknownKey(str(error).splitlines()[0], subject=f"{table} {' '.join(filter(None, key))}") from error
         return tuple(json_rows(found)[0])
 
     def rows_of(self, key: Key) -> list[Row]:
         """Three searches rather than one with OR, so that each skips the files and pages that can't hold it."""
-        pairs = list(zip(self.key, self._casts(), strict=True))
-        now = " AND ".join(f"{identifier(name)} = {value}" for name, value in pairs)
-        old = " AND ".join(f"struct_extract(_key, {literal(name)}) = {value}" for name, value in pairs)
+        equals = [
+            "IS NULL" if value is None else f"= {cast}" for value, cast in zip(key, self._casts(), strict=True)
+        ]  # a part is null where its text stands beside it
+        pairs = list(zip(self.key, equals, strict=True))
+        now = " AND ".join(f"{identifier(name)} {equal}" for name, equal in pairs)
+        old = " AND ".join(f"struct_extract(_key, {literal(name)}) {equal}" for name, equal in pairs)
         changes = f"FROM {self._scan()} WHERE _commit_lsn <= {self.to.value}"
         query = " UNION ALL ".join(
             f"{changes} AND {found}" for found in (now, f"_key IS NOT NULL AND {old}", "_op = 'truncate'")
         )
-        texts = [value if isinstance(value, str) else json.dumps(value) for value in key]
+        texts = [value if isinstance(value, str) else json.dumps(value) for value in key if value is not None]
         found = self.cursor.execute(query, [*texts, *texts]).to_arrow_table()
         return [self._row(dict(zip(found.column_names, row, strict=True))) for row in json_rows(found)]
 

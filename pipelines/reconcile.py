@@ -11,11 +11,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from cdc.catalogue import Catalogue, PublishedTable
+from cdc.catalogue import Catalogue
 from cdc.copy import copy_table, exported_snapshot
 from cdc.errors import TableNotPublished
 from cdc.lsn import Lsn
-from cdc.relation import TableName
+from cdc.relation import Relation, TableName, text_column
 from cdc.slot import beat
 from lakehouse.as_of import AsOf
 from lakehouse.errors import BeyondLake, LakeEmpty
@@ -75,7 +75,7 @@ def reconcile(
         for table in wanted:
             on_table(table.relation.name)
             source = copy_table(dsn, config.stream.name, table, catalogue, snapshot).rows.slice(1)
-            found[table.relation.name] = _compare(source, lake, table, as_of)
+            found[table.relation.name] = _compare(source, lake, table.relation, as_of)
     return Reconciliation(snapshot.lsn, found)
 
 
@@ -90,12 +90,18 @@ def _wait_for(lake: Lake, lsn: Lsn | None) -> AsOf:
             threading.Event().wait(_LOOK_AGAIN_S)
 
 
-def _compare(source: pa.Table, lake: Lake, table: PublishedTable, as_of: AsOf) -> Difference:
-    columns = [column.name for column in table.relation.columns]
-    held = lake.rows(table.relation.name, as_of).select(columns).collect().to_arrow()
+def _compare(source: pa.Table, lake: Lake, relation: Relation, as_of: AsOf) -> Difference:
+    rows = lake.rows(relation.name, as_of)
+    in_lake = rows.collect_schema().names()
+    columns = [column.name for column in relation.columns]
+    # Either side may never have needed a text column that the other has.
+    texts = {text_column(name) for name in columns} & {*source.column_names, *in_lake}
+    held = rows.select(*columns, *(texts & {*in_lake})).collect().to_arrow()
     with duckdb.connect() as connection:
-        connection.register("source", source.select(columns))
-        connection.register("held", held)
+        for name, one in (("source", source), ("held", held)):
+            for text in texts - {*one.column_names}:
+                one = one.append_column(text, pa.nulls(one.num_rows, pa.string()))
+            connection.register(name, one.select([*columns, *sorted(texts)]))
         mismatches = sum(
             _count(connection, f"(FROM {one} EXCEPT ALL FROM {other})")
             for one, other in (("source", "held"), ("held", "source"))

@@ -16,6 +16,7 @@ import pyarrow.types as pt
 from psycopg import sql
 
 from cdc.printers import numbers
+from cdc.relation import text_column
 from cdc.source import PRINT_AS_WE_READ
 from tests.cdc.conftest import Source
 
@@ -42,6 +43,16 @@ def same_bits(one: pa.Array, other: pa.Array) -> bool:
     if pt.is_list(one.type):
         return bool(one.offsets.equals(other.offsets)) and same_bits(one.values, other.values)
     return bool(one.equals(other))
+
+
+def told(rows: pa.Table, column: str, pg_type: str) -> list[str | None]:
+    """A column's values as PostgreSQL would print them, from the lake's type or from the text beside it."""
+    texts = lake_text(rows[column].combine_chunks(), pg_type)
+    if text_column(column) not in rows.column_names:
+        return texts
+    beside = rows[text_column(column)].to_pylist()
+    assert not any(text is not None and told is not None for text, told in zip(texts, beside, strict=True))
+    return [text if told is None else told for text, told in zip(texts, beside, strict=True)]
 
 
 def lake_text(values: pa.Array, pg_type: str) -> list[str | None]:
