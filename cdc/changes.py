@@ -147,9 +147,7 @@ class RelationDecoder:
     def _streamed(
         self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints, numbers: Iterable[int], texts: _Texts
     ) -> list[pa.Array]:
-        return [
-            self._column(buf, off[i], length[i], i, _sent_as_text(buf, off[i], length[i]), texts) for i in numbers
-        ]
+        return [self._column(buf, off[i], length[i], i, _sent_as_text(buf, off[i], length[i]), texts) for i in numbers]
 
     def _column(
         self, buf: scan.Bytes, off: scan.Ints, length: scan.Ints, number: int, is_text: bool, texts: _Texts

@@ -126,4 +126,8 @@ def test_a_key_beyond_its_lake_type_finds_its_row(pipeline: Pipeline) -> None:
         ["copy", "update", "update", "update"],
         ["copy", "update", "update", "delete"],
     ]
-    assert [change.op for change in pipeline.lake().trace(TableName("public", "t"), "2")] == ["copy", "update", "update"]
+    assert [change.op for change in pipeline.lake().trace(TableName("public", "t"), "2")] == [
+        "copy",
+        "update",
+        "update",
+    ]
