@@ -98,6 +98,22 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of one transaction that is too large to be held whole.
+
+    Its other parts come next, and then the batch with what is left of it, alone. Nobody may see a part before that.
+    """
+
+    stream: str
+    commit_lsn: Lsn
+    tables: tuple[TableChanges, ...]
+
+    @property
+    def row_count(self) -> int:
+        return sum(changes.rows.num_rows for changes in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
 class TableCopy:
     """One table's rows as of one snapshot. ``rows`` has the changelog's shape; the truncate marker comes first."""
 

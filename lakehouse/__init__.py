@@ -21,6 +21,7 @@ Written (one process per stream):
     unchanged        values that TOAST left out: those of the row before
     deletion_vector  which rows of a data file are no longer in the table
     hide             taking rows out of a table without rewriting their files
+    draft            a table's next version while changes are applied to it, piece by piece
     current          one table's rows at the newest cut
     cuts             which versions belong together, and what the lake can't vouch for
 

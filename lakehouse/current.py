@@ -7,7 +7,7 @@ that gave them their present values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -17,12 +17,13 @@ from pyroaring import BitMap64
 from cdc.lsn import Lsn
 from lakehouse import deletion_vector, parquet
 from lakehouse.columns import VALID_FROM, TableColumns
+from lakehouse.draft import Draft
 from lakehouse.errors import CorruptCommit
-from lakehouse.fold import Fold, fold
-from lakehouse.hide import hidden_rows, hide
-from lakehouse.key_hash import hash_rows
+from lakehouse.fold import fold
+from lakehouse.hide import hidden_rows
+from lakehouse.key_hash import Hashes, hash_rows
 from lakehouse.key_index import KeyIndex, Located, Longs
-from lakehouse.log import DeltaLog, marker, now_ms
+from lakehouse.log import DeltaLog, marker
 from lakehouse.table_state import Action, LiveFile
 from lakehouse.unchanged import whole_rows
 
@@ -62,106 +63,129 @@ class Current:
         self._log.settle()
 
     def advance(
-        self, rows: pa.Table, columns: TableColumns, to: Lsn, source_time: datetime, copied_at: Lsn | None
+        self, pieces: Iterable[pa.Table], columns: TableColumns, to: Lsn, source_time: datetime, copied_at: Lsn | None
     ) -> int:
-        """Apply changes in order and commit them as the cut ``to``; returns the table's version.
+        """Apply changes, which come in order and in pieces, and commit them as the cut ``to``; returns the table's
+        version. At most two pieces are held at a time.
 
         ``copied_at`` names the copy that is among the rows. Nothing is committed when nothing changes. Raises
         RowMissing when a change names a row that isn't there.
         """
         self._log.settle()
-        log = self._log
         key = columns.key or columns.columns
+        if self._index_of != (self._log.state.version, key):
+            self._index = None
+        draft = Draft(self._log, self._vector)
+        try:
+            for rows in pieces:
+                self._apply(rows, key, columns, draft)
+            return self._commit(draft, key, columns, to, source_time, copied_at)
+        except BaseException:
+            self._index = None  # it may describe a version that nobody will see
+            raise
+
+    def _apply(self, rows: pa.Table, key: tuple[str, ...], columns: TableColumns, draft: Draft) -> None:
+        log = self._log
         changes = fold(rows, columns.key, columns.columns, log.subject)
         found = NONE_FOUND
-        if len(changes.sought) and not changes.cleared:
-            found = self._known(key, columns).locate(changes.sought, changes.removals)
+        if changes.cleared:
+            draft.clear()
+            self._index = None
+        elif len(changes.sought):
+            found = self._known(key, columns, draft).locate(changes.sought, changes.removals)
         counts = np.bincount(found.asked, minlength=len(changes.sought)).astype(np.int64)
         settled = changes.settle(counts, log.subject, key)
         kept = whole_rows(
             changes.rows, settled, columns.columns, lambda which, name: self._column(found, which, name, columns)
         )
+        for number in np.unique(found.file):
+            draft.hide(self._paths[number], BitMap64(found.row[found.file == number].tolist()))
+        files = list(parquet.write(log.store, log.path, _versions(kept, columns), own=tuple(VALID_FROM.names)))
+        draft.add(files)
+        if self._index is not None:
+            self._index.forget(found)
+            self._add_to_index(hash_rows([kept[name] for name in key], kept.num_rows), files)
 
+    def _commit(
+        self,
+        draft: Draft,
+        key: tuple[str, ...],
+        columns: TableColumns,
+        to: Lsn,
+        source_time: datetime,
+        copied_at: Lsn | None,
+    ) -> int:
+        log = self._log
         shape: list[Action] = []
         if not log.state.exists:
             names = {"rireki.name": log.subject, "rireki.kind": "current"}
             shape = log.creation(columns.current, names | columns.properties, vectors=True)
         elif columns.properties.items() - log.state.properties.items():
             shape = [log.altered(columns.current, columns.properties)]
-        taken, hidden = self._taken(changes, found)
-        files = list(parquet.write(log.store, log.path, _versions(kept, columns), own=tuple(VALID_FROM.names)))
-        if not (shape or taken or files or copied_at):
+        filed = draft.actions()
+        if not (shape or filed or copied_at):
             return log.state.version
+        takes = any("remove" in action for action in filed)
         markers = [marker(self._stream, to.value)] + ([marker(self._copies, copied_at.value)] if copied_at else [])
         told = {"rireki.cutLsn": str(to), "rireki.sourceTime": source_time.astimezone(UTC).isoformat()}
         log.commit(
-            [*shape, *markers, *taken, *(file.add() for file in files)],
-            {"operation": "MERGE" if taken else "WRITE", "operationParameters": {}, **told},
-            blind_append=not taken,
+            [*shape, *markers, *filed],
+            {"operation": "MERGE" if takes else "WRITE", "operationParameters": {}, **told},
+            blind_append=not takes,
         )
-        self._remember(taken, hidden)
-        self._follow(key, kept, found, files, changes.cleared)
+        self._index_of = (log.state.version, key)
+        self._remember(draft)
         return log.state.version
 
-    def _taken(self, changes: Fold, found: Located) -> tuple[list[Action], dict[str, BitMap64]]:
-        """What hides the rows that go, and the vectors as they are then. Writes the vector file if one is needed."""
-        log = self._log
-        if changes.cleared:
-            now = now_ms()
-            return [file.remove(now) for file in log.state.files.values()], {}
-        hidden = {}
-        for number in np.unique(found.file):
-            file = log.state.files[self._paths[number]]
-            hidden[file.path] = self._vector(file) | BitMap64(found.row[found.file == number].tolist())
-        return hide(log, hidden)
-
-    def _remember(self, taken: list[Action], hidden: Mapping[str, BitMap64]) -> None:
-        for action in taken:
-            path = action["remove" if "remove" in action else "add"]["path"]
-            if path in hidden:
-                vector = self._log.state.files[path].deletion_vector
-                self._hidden[path] = (deletion_vector.unique_id(vector), hidden[path])
-            else:
+    def _remember(self, draft: Draft) -> None:
+        if draft.cleared:
+            self._hidden.clear()
+        for path, rows in draft.hidden.items():
+            file = self._log.state.files.get(path)
+            if file is None:
                 self._hidden.pop(path, None)
+            else:
+                self._hidden[path] = (deletion_vector.unique_id(file.deletion_vector), rows)
 
-    def _follow(
-        self, key: tuple[str, ...], kept: pa.Table, found: Located, files: list[LiveFile], cleared: bool
-    ) -> None:
-        """Bring the index to the version just committed; let it go if it describes something else."""
-        if cleared or self._index is None or self._index_of != (self._log.state.version - 1, key):
-            self._index = None
-            return
-        self._index.forget(found)
-        hashes = hash_rows([kept[name] for name in key], kept.num_rows)
+    def _known(self, key: tuple[str, ...], columns: TableColumns, draft: Draft) -> KeyIndex:
+        """The index of the draft as it stands, built from its files if need be."""
+        if self._index is None:
+            self._index, self._paths = KeyIndex(), []
+            files = draft.files()
+            if columns.key:
+                # At a cut a key has one row at most, so those of the last version need no order.
+                for file in files:
+                    hashes, rows, _ = self._alive(file, key, columns, draft)
+                    self._index.add(hashes, len(self._paths), rows)
+                    self._paths.append(file.path)
+            elif files:
+                alive = [self._alive(file, key, columns, draft) for file in files]
+                numbers = np.repeat(np.arange(len(files)), [len(rows) for _, rows, _ in alive])
+                hashes, rows, ages = (np.concatenate(parts) for parts in zip(*alive, strict=True))
+                # Equal rows of one commit can't be told apart, so the commit is age enough.
+                order = np.argsort(ages, kind="stable")
+                self._index.add(hashes[order], numbers[order], rows[order])
+                self._paths = [file.path for file in files]
+        return self._index
+
+    def _alive(
+        self, file: LiveFile, key: tuple[str, ...], columns: TableColumns, draft: Draft
+    ) -> tuple[Hashes, Longs, Longs]:
+        """Of the rows that are in the table: key, number in the file, commit."""
+        wanted = pa.schema([columns.current.field(name) for name in (*key, "_valid_from_lsn")])
+        part = self._read(file.path, wanted)
+        alive = np.ones(part.num_rows, dtype=np.bool_)
+        alive[np.fromiter(draft.hidden_in(file), dtype=np.int64)] = False
+        hashes = hash_rows([part[name] for name in key], part.num_rows)
+        return hashes[alive], np.flatnonzero(alive), np.asarray(part["_valid_from_lsn"])[alive]
+
+    def _add_to_index(self, hashes: Hashes, files: list[LiveFile]) -> None:
+        assert self._index is not None
         start = 0
         for file in files:
             self._index.add(hashes[start : start + file.row_count], len(self._paths), np.arange(file.row_count))
             self._paths.append(file.path)
             start += file.row_count
-        self._index_of = (self._log.state.version, key)
-
-    def _known(self, key: tuple[str, ...], columns: TableColumns) -> KeyIndex:
-        """The index of the table's present version, rebuilt from the live files if need be."""
-        if self._index is None or self._index_of != (self._log.state.version, key):
-            log = self._log
-            self._paths = list(log.state.files)
-            wanted = pa.schema([columns.current.field(name) for name in (*key, "_valid_from_lsn")])
-            hashes, files, rows, ages = [], [], [], []
-            for number, path in enumerate(self._paths):
-                part = self._read(path, wanted)
-                alive = np.ones(part.num_rows, dtype=np.bool_)
-                alive[np.fromiter(self._vector(log.state.files[path]), dtype=np.int64)] = False
-                hashes.append(hash_rows([part[name] for name in key], part.num_rows)[alive])
-                rows.append(np.flatnonzero(alive))
-                files.append(np.full(len(rows[-1]), number, dtype=np.int64))
-                ages.append(np.asarray(part["_valid_from_lsn"])[alive])
-            index = KeyIndex()
-            if self._paths:
-                # Equal rows of one commit can't be told apart, so the commit is age enough.
-                order = np.argsort(np.concatenate(ages), kind="stable")
-                index.add(np.concatenate(hashes)[order], np.concatenate(files)[order], np.concatenate(rows)[order])
-            self._index, self._index_of = index, (log.state.version, key)
-        return self._index
 
     def _vector(self, file: LiveFile) -> BitMap64:
         if file.deletion_vector is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from pyroaring import BitMap64
 
@@ -29,16 +30,19 @@ def hidden_rows(log: DeltaLog, file: LiveFile) -> BitMap64:
         raise CorruptCommit(f"{error} (data file {file.path})", subject=log.subject) from error
 
 
-def hide(log: DeltaLog, hidden: Mapping[str, BitMap64]) -> tuple[list[Action], dict[str, BitMap64]]:
-    """The actions after which exactly these rows of these live files are hidden, and the vectors of files that stay.
+def hide(
+    log: DeltaLog, hidden: Mapping[str, BitMap64], written: Mapping[str, LiveFile] = MappingProxyType({})
+) -> tuple[list[Action], dict[str, BitMap64]]:
+    """The actions after which exactly these rows of these files are hidden, and the vectors of files that stay.
 
-    A file of which nothing is left goes. Writes the vector file, if one is needed, so commit the actions next.
+    A file is live, or among ``written``: then no version has it yet. One of which nothing is left goes. Writes the
+    vector file, if one is needed, so commit the actions next.
     """
     now = now_ms()
-    live = {path: log.state.files[path] for path in hidden}
-    partly = {path: rows for path, rows in hidden.items() if len(rows) < live[path].row_count}
+    files = {path: written.get(path) or log.state.files[path] for path in hidden}
+    partly = {path: rows for path, rows in hidden.items() if len(rows) < files[path].row_count}
     descriptors, vector_file = deletion_vector.encode(partly)
     if vector_file is not None:
         log.store.put(f"{log.path}/{vector_file[0]}", vector_file[1])
-    removed = [file.remove(now) for file in live.values()]
-    return removed + [live[path].with_vector(vector).add() for path, vector in descriptors.items()], partly
+    removed = [file.remove(now) for path, file in files.items() if path not in written]
+    return removed + [files[path].with_vector(vector).add() for path, vector in descriptors.items()], partly

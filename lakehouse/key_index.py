@@ -2,8 +2,9 @@
 
 It is held in memory, and rebuilt from the live files when it isn't there or doesn't belong to the table's version; the
 log alone says what is true. Its shape is a short list of runs sorted by hash: new rows become a new small run, and a
-run is merged into its elder when it has grown to half of it. So a look-up costs O(changes x log rows), adding costs
-O(log rows) per row over time, and ten million rows take 250 MB (25 bytes each; half as much again while merging).
+run is merged into its elder when it has grown to half of it, but never beyond ``RUN_ROWS``: merging takes memory by the
+size of what is merged. So a look-up costs O(changes x log rows) for each few million rows, adding costs O(log rows) per
+row over time, and ten million rows take 250 MB (25 bytes each). A run that is mostly dead is made anew without them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy.typing as npt
 from lakehouse.key_hash import Hashes
 
 Longs = npt.NDArray[np.int64]
+
+
+RUN_ROWS = 4 << 20  # while two runs of together that many rows become one, some 250 MB more are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class KeyIndex:
             files = np.broadcast_to(np.asarray(file, dtype=np.uint32), row.shape)
             alive = np.ones(len(hashes), dtype=np.bool_)
             self._runs.append(_sorted(hashes[:, 0], hashes[:, 1], files, row.astype(np.uint32), alive))
-            while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
+            while len(self._runs) > 1 and self._may_merge(self._runs[-2], self._runs[-1]):
                 younger, elder = self._runs.pop(), self._runs.pop()
                 self._runs.append(_merged(elder, younger))
 
@@ -88,12 +92,23 @@ class KeyIndex:
     def forget(self, located: Located) -> None:
         """Drop rows that ``locate`` just found; nothing may have been added in between."""
         for number in np.unique(located.run):
-            self._runs[number].alive[located.slot[located.run == number]] = False
+            run = self._runs[number]
+            run.alive[located.slot[located.run == number]] = False
+            if len(run) > 2 * int(np.count_nonzero(run.alive)):
+                self._runs[number] = _without_dead(run)
+
+    @staticmethod
+    def _may_merge(elder: _Run, younger: _Run) -> bool:
+        return len(elder) <= 2 * len(younger) and len(elder) + len(younger) <= RUN_ROWS
 
 
 def _sorted(high: Any, low: Any, file: Any, row: Any, alive: Any) -> _Run:
     order = np.argsort(high, kind="stable")  # equal keys stay in order of age
     return _Run(high[order], low[order], file[order], row[order], alive[order])
+
+
+def _without_dead(run: _Run) -> _Run:
+    return _Run(*(getattr(run, name)[run.alive] for name in ("high", "low", "file", "row", "alive")))
 
 
 def _merged(elder: _Run, younger: _Run) -> _Run:

@@ -86,6 +86,17 @@ def read(store: Store, table: str, path: str, schema: pa.Schema) -> pa.Table:
     return fit(source.read(columns=present), schema)
 
 
+def read_groups(store: Store, table: str, path: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The same rows, a row group at a time: only the file's bytes are held whole."""
+    body = store.get(f"{table}/{path}")
+    if body is None:
+        raise FileNotFoundError(f"{table}/{path}")
+    source = pq.ParquetFile(pa.BufferReader(body))
+    present = [name for name in schema.names if name in source.schema_arrow.names]
+    for group in range(source.num_row_groups):
+        yield fit(source.read_row_group(group, columns=present), schema)
+
+
 def fit(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """``rows`` with exactly the columns of ``schema``, by name; null for those it lacks."""
     columns = [

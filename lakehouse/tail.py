@@ -6,7 +6,6 @@ changelog when they are needed. The same happens after a restart, and whenever i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -54,14 +53,16 @@ class Tails:
         with self._lock:
             _let_go(self._tables[table], reaches)
 
-    def take(self, table: TableName, after: Lsn, to: Lsn, read: Callable[[Lsn, Lsn], pa.Table]) -> list[pa.Table]:
-        """The changes with ``after < _commit_lsn <= to``, in no order; ``read`` fetches from the changelog."""
+    def take(self, table: TableName, after: Lsn, to: Lsn) -> tuple[tuple[Lsn, Lsn] | None, list[pa.Table]]:
+        """Where the changes with ``after < _commit_lsn <= to`` are: first those in the changelog only, as the
+        stretch to read there, then those that are here, in no order.
+        """
         with self._lock:
             pending = self._tables[table]
             beyond, kept = pending.beyond, list(pending.rows)
-        stored = [read(after, min(beyond, to))] if after < beyond else []
-        least = max(after, beyond).value
-        return [part for part in (*stored, *(_between(rows, least, to.value) for rows in kept)) if part.num_rows]
+        stored = (after, min(beyond, to)) if after < beyond else None
+        held = [_between(rows, max(after, beyond).value, to.value) for rows in kept]
+        return stored, [part for part in held if part.num_rows]
 
     def applied(self, table: TableName, to: Lsn) -> None:
         """Everything up to ``to`` is in ``current``."""

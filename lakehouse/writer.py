@@ -7,21 +7,23 @@ commit carries its own marker, so a crash between any two of them is healed by d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from threading import Lock
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from cdc.batch import TRANSACTIONS_SCHEMA, Batch, TableChanges, TableCopy
+from cdc.batch import TRANSACTIONS_SCHEMA, Batch, Part, TableChanges, TableCopy
 from cdc.lsn import Lsn
 from cdc.relation import TableName
 from lakehouse import parquet
-from lakehouse.changelog import Changelog
+from lakehouse.changelog import Changelog, Staged
 from lakehouse.checkpoints import Checkpoints
 from lakehouse.columns import TableColumns
 from lakehouse.current import Current
@@ -33,9 +35,13 @@ from lakehouse.root import LakeRoot, SharedTable, TableKind, table_path
 from lakehouse.tail import BUDGET_BYTES, Tails
 from lakehouse.transactions import Transactions
 
+STRETCH_ROWS = 250_000  # read back at once for a cut: of wide rows, some 60 MB
 THREADS = 4  # commits wait for the store more than they compute
 
 _Result = TypeVar("_Result")
+
+StagedRows: TypeAlias = Mapping[TableName, Staged]
+NOTHING_STAGED: StagedRows = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,9 @@ class LakeWriter:
     tables from any number. Every method may raise LakeUnreachable; calling it again then is safe and does what's left.
     """
 
-    def __init__(self, root: LakeRoot, stream: str, *, tail_bytes: int = BUDGET_BYTES) -> None:
+    def __init__(
+        self, root: LakeRoot, stream: str, *, tail_bytes: int = BUDGET_BYTES, stretch_rows: int = STRETCH_ROWS
+    ) -> None:
         self.root = root
         self.stream = stream
         self._store = root.store()
@@ -69,6 +77,7 @@ class LakeWriter:
         self._appending = ThreadPoolExecutor(THREADS, thread_name_prefix="append")
         self._applying = ThreadPoolExecutor(THREADS, thread_name_prefix="cut")
         self._tails = Tails(tail_bytes)
+        self._stretch_rows = stretch_rows
         self._lock = Lock()  # the dict below
         self._cutting = Lock()  # one cut, or one gap, at a time
         self._tables: dict[TableName, _Table] = {}
@@ -130,17 +139,37 @@ class LakeWriter:
         table = self._table(copy.relation.name)
         self._append(table, lambda: table.changelog.append_copy(copy, ends_gap=ends_gap), copy.snapshot_lsn)
 
-    def append(self, batch: Batch) -> None:
+    def stage(self, part: Part, staged: StagedRows) -> StagedRows:
+        """Write a part of a large transaction into files that no version holds yet; durable with ``append``.
+
+        Raises SchemaChangeRefused, NameCollision.
+        """
+
+        def stage(item: tuple[TableName, list[TableChanges]]) -> tuple[TableName, Staged | None]:
+            return item[0], self._table(item[0]).changelog.stage(item[1], staged.get(item[0]))
+
+        written = _each(self._appending, stage, _by_table(part.tables).items())
+        return {**staged, **{name: rows for name, rows in written if rows is not None}}
+
+    def discard(self, staged: StagedRows) -> None:
+        """Take back what was staged for a transaction that will come again from its beginning."""
+        for name, rows in staged.items():
+            self._table(name).changelog.discard(rows)
+
+    def append(self, batch: Batch, staged: StagedRows = NOTHING_STAGED) -> None:
         """Make a batch durable: every table's changelog, then ``transactions``. Rows that are there already are
         skipped, and so are rows that a table's first copy has covered. Raises SchemaChangeRefused, NameCollision.
+
+        ``staged``: the parts of the one transaction that this batch ends. They are committed with it.
         """
-        changes: dict[TableName, list[TableChanges]] = {}
-        for one in batch.tables:
-            changes.setdefault(one.relation.name, []).append(one)
+        changes: dict[TableName, list[TableChanges]] = {**{name: [] for name in staged}, **_by_table(batch.tables)}
 
         def append(item: tuple[TableName, list[TableChanges]]) -> None:
-            table = self._table(item[0])
-            self._append(table, lambda: table.changelog.append(item[1], batch.end_lsn), batch.end_lsn.before())
+            name, reaches = item[0], batch.end_lsn.before()
+            table, parts = self._table(name), staged.get(name)
+            self._append(table, lambda: table.changelog.append(item[1], batch.end_lsn, parts), reaches)
+            if parts:
+                self._tails.doubt(name, reaches)  # too much to be kept: what was staged is only in the changelog
 
         _each(self._appending, append, changes.items())
         self._transactions.append(batch)
@@ -230,13 +259,26 @@ class LakeWriter:
 
     def _step(self, step: _Step, to: Lsn, source_time: datetime) -> tuple[TableName, int]:
         table, name = step.table, step.table.name
-        parts = self._tails.take(name, step.after, to, table.changelog.rows) if step.after < to else []
+        pieces = self._pieces(step, to)
+        first = next(pieces, None)
         version = table.current.version
-        if parts or step.copied_at is not None:
-            rows = in_order(parts, step.columns.changes)
+        if first is not None or step.copied_at is not None:
+            rows = chain([] if first is None else [first], pieces)
             version = table.current.advance(rows, step.columns, to, source_time, step.copied_at)
         self._tails.applied(name, to)
         return name, version
+
+    def _pieces(self, step: _Step, to: Lsn) -> Iterator[pa.Table]:
+        """What a table has to apply, in order, never more at once than memory is meant to hold."""
+        if step.after >= to:
+            return
+        stored, held = self._tails.take(step.table.name, step.after, to)
+        if stored is not None:
+            for rows in step.table.changelog.stretches(*stored, self._stretch_rows):
+                if rows.num_rows:
+                    yield parquet.fit(rows, step.columns.changes)
+        if held:
+            yield in_order(held, step.columns.changes)
 
     def _append(self, table: _Table, append: Callable[[], pa.Table | None], reaches: Lsn) -> None:
         try:
@@ -276,6 +318,13 @@ class LakeWriter:
 
     def _shared(self, table: SharedTable) -> DeltaLog:
         return DeltaLog(self._store, table, table, self.root.uri_of(table), self._checkpoints, many_streams=True)
+
+
+def _by_table(changes: Iterable[TableChanges]) -> dict[TableName, list[TableChanges]]:
+    found: dict[TableName, list[TableChanges]] = {}
+    for one in changes:
+        found.setdefault(one.relation.name, []).append(one)
+    return found
 
 
 def _each(threads: ThreadPoolExecutor, work: Callable[[Any], _Result], items: Iterable[Any]) -> list[_Result]:
