@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyroaring import BitMap64
 
 from cdc.lsn import Lsn
@@ -26,6 +27,11 @@ from lakehouse.key_index import KeyIndex, Located, Longs
 from lakehouse.log import DeltaLog, marker
 from lakehouse.table_state import Action, LiveFile
 from lakehouse.unchanged import whole_rows
+
+# A look-up by key reads one group of each file that may hold it: so the many small files of cuts have small ones.
+_LARGE_ROWS = 1 << 19
+_GROUP_ROWS = 1 << 16
+_CUT_GROUP_ROWS = 1 << 13
 
 NONE_FOUND = Located(*(np.empty(0, dtype=np.int64) for _ in range(5)))
 
@@ -100,7 +106,17 @@ class Current:
         )
         for number in np.unique(found.file):
             draft.hide(self._paths[number], BitMap64(found.row[found.file == number].tolist()))
-        files = list(parquet.write(log.store, log.path, _versions(kept, columns), own=tuple(VALID_FROM.names)))
+        kept = _in_key_order(kept, columns)
+        files = list(
+            parquet.write(
+                log.store,
+                log.path,
+                _versions(kept, columns),
+                own=tuple(VALID_FROM.names),
+                group_rows=_CUT_GROUP_ROWS if kept.num_rows < _LARGE_ROWS else _GROUP_ROWS,
+                for_scans=True,
+            )
+        )
         draft.add(files)
         if self._index is not None:
             self._index.forget(found)
@@ -214,6 +230,17 @@ class Current:
             return parquet.read(self._log.store, self._log.path, path, schema)
         except FileNotFoundError as error:
             raise CorruptCommit(f"data file {path} is gone", subject=self._log.subject) from error
+
+
+def _in_key_order(kept: pa.Table, columns: TableColumns) -> pa.Table:
+    """By key, so that the bounds of files and row groups tell where a key can't be."""
+    by = [(name, "ascending") for name in columns.key if not pa.types.is_nested(kept.schema.field(name).type)]
+    if not by or kept.num_rows == 0:
+        return kept
+    order = pc.sort_indices(kept, by)
+    return (
+        kept if pc.all(pc.equal(order, pa.array(np.arange(len(order), dtype=np.uint64)))).as_py() else kept.take(order)
+    )
 
 
 def _versions(kept: pa.Table, columns: TableColumns) -> pa.Table:

@@ -200,7 +200,14 @@ class History:
     def _write(self, rows: pa.Table) -> list[LiveFile]:
         log, own = self._log, tuple(ENDS.names)
         return list(
-            parquet.write(log.store, log.path, in_key_order(rows, self.columns), own=own, group_rows=GROUP_ROWS)
+            parquet.write(
+                log.store,
+                log.path,
+                in_key_order(rows, self.columns),
+                own=own,
+                group_rows=GROUP_ROWS,
+                for_scans=True,
+            )
         )
 
     def _commit_rows(

@@ -25,6 +25,7 @@ from lakehouse.table_state import LiveFile
 
 FILE_ROWS = 1_000_000  # a copy's files: large enough to scan fast, small enough to hold in memory while written
 _ROW_GROUP = 1 << 17  # what a reader skips or takes as a whole
+_SAMPLE_ROWS = 1 << 14
 _REPEATING = ("_op", "_commit_lsn", "_xid", "_committed_at", "_valid_from_lsn", "_valid_from")
 STATS_COLUMNS = 32  # Delta's usual number; the lake's own columns are counted besides
 STATS_TEXT = 64  # a longer string's column goes without bounds
@@ -42,38 +43,50 @@ def write(
     *,
     own: tuple[str, ...] = (),
     group_rows: int | None = None,
+    for_scans: bool = False,
 ) -> Iterator[LiveFile]:
     """Write ``rows`` as files of the table at ``table``, durable when yielded.
 
     ``own`` names columns that get bounds however many columns come before them. ``partition`` gives the columns that
     the files leave out. ``group_rows``: how many rows readers skip or read together; few suit look-ups in sorted
-    files. Nothing is written for no rows.
+    files. ``for_scans``: what is read far more often than written. Nothing is written for no rows.
     """
     folder = "".join(f"{name}={value}/" for name, value in (partition or {}).items())
     for start in range(0, rows.num_rows, FILE_ROWS):
         piece = rows.slice(start, FILE_ROWS)
-        body = encode(piece, group_rows)
+        body = encode(piece, group_rows, for_scans=for_scans)
         path = f"{folder}part-{uuid.uuid4()}.parquet"
         store.put(f"{table}/{path}", body)
         yield LiveFile(path, len(body), dict(partition or {}), now_ms(), statistics(piece, own))
 
 
-def encode(rows: pa.Table, group_rows: int | None = None) -> bytes:
+def encode(rows: pa.Table, group_rows: int | None = None, *, for_scans: bool = False) -> bytes:
     """Parquet, zstd level 1. Only columns of our own that repeat get a dictionary: trying one on every column, as is
-    usual, doubles the time and, behind zstd, saves nothing.
+    usual, doubles the time and, behind zstd, saves nothing. ``for_scans`` gives one to all columns that repeat: engines
+    group and compare by it without looking at the values.
     """
     target = pa.BufferOutputStream()
+    repeating = [name for name in rows.column_names if name in _REPEATING or (for_scans and _repeats(rows[name]))]
     pq.write_table(
         rows,
         target,
         compression="zstd",
         compression_level=1,
-        use_dictionary=[name for name in _REPEATING if name in rows.column_names],
+        use_dictionary=repeating,
         row_group_size=group_rows or _ROW_GROUP,
         data_page_size=4 << 20,
         write_batch_size=1 << 16,
     )
     return bytes(target.getvalue())
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Whether a value comes four times on average in a sample that is spread over the rows."""
+    if pa.types.is_nested(column.type) or pa.types.is_boolean(column.type) or len(column) == 0:
+        return False
+    step = -(-len(column) // _SAMPLE_ROWS)
+    sample = column.take(pa.array(range(0, len(column), step)))
+    return bool(pc.count_distinct(sample, mode="all").as_py() * 4 <= len(sample))
 
 
 def read(store: Store, table: str, path: str, schema: pa.Schema) -> pa.Table:
