@@ -16,3 +16,13 @@ ALTER ROLE asset SET idle_in_transaction_session_timeout = '15s';
 -- Every name in the service's SQL is written out; nothing is found by accident.
 ALTER ROLE asset SET search_path = '';
 ALTER ROLE asset SET timezone = 'UTC';
+
+-- Owns the one function that moves rows of this schema between tenants. Nobody logs in as it.
+DO $$
+BEGIN
+    CREATE ROLE asset_reorg NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+GRANT asset_reorg TO platform_owner;

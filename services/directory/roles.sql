@@ -16,3 +16,13 @@ ALTER ROLE directory SET idle_in_transaction_session_timeout = '15s';
 -- Every name in the service's SQL is written out; nothing is found by accident.
 ALTER ROLE directory SET search_path = '';
 ALTER ROLE directory SET timezone = 'UTC';
+
+-- Owns the one function that moves rows of this schema between tenants. Nobody logs in as it.
+DO $$
+BEGIN
+    CREATE ROLE directory_reorg NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+GRANT directory_reorg TO platform_owner;

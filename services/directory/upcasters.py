@@ -13,7 +13,13 @@ def _open(after: Mapping[str, Any]) -> dict[str, Any]:
     return {**after, "closed_on": None}
 
 
+def _unmerged(after: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no mergers: whatever it tells of was on its own."""
+    return {**after, "merged_into": None}
+
+
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
     ("organisation", 1): _open,
     ("pharmacy", 1): _open,
+    ("tenant", 1): _unmerged,
 }

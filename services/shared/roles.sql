@@ -10,6 +10,8 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END
 $$;
+-- It hands functions over to inner roles, and for this has to be a member of them; it must not have their rights by that.
+ALTER ROLE platform_owner NOINHERIT;
 
 -- An administrator that isn't a superuser has to be a member to take the role on.
 DO $$

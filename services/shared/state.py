@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from services.shared.errors import NotFound, VersionConflict
+from services.shared.errors import Conflict, NotFound, VersionConflict
 from services.shared.event import Aggregate
 from services.shared.transaction import TenantTransaction
 
@@ -33,10 +33,15 @@ def hold(transaction: TenantTransaction, aggregate: Aggregate, id: UUID) -> Dict
 
 
 def need_tenant(transaction: TenantTransaction) -> DictRow:
-    """The tenant's row, which every service may read; it needs no lock, for it never ends. Raises NotFound."""
+    """The tenant's row, which every service may read; no reorganisation changes it until the end.
+
+    Raises NotFound, Conflict for a tenant that was merged into another.
+    """
     row = transaction.row("SELECT * FROM directory.tenants WHERE tenant_id = %s", (transaction.tenant_id,))
     if row is None:
         raise NotFound(f"there is no tenant {transaction.tenant_id}")
+    if row["merged_into"] is not None:
+        raise Conflict(f"the tenant was merged into {row['merged_into']}", fix="act for that one")
     return row
 
 

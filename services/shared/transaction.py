@@ -111,6 +111,8 @@ class Database:
         """
         with self._connection() as connection:
             _bind(connection, context.tenant_id)
+            # Before any row is locked: a reorganisation of the tenant waits for this one, or this one for it.
+            connection.execute("SELECT rls.hold_tenant(%s)", (context.tenant_id,))
             transaction = TenantTransaction(connection, context)
             yield transaction
             connection.commit()
@@ -137,6 +139,8 @@ class Database:
             raise Unavailable("the work collided with another's and was rolled back") from error
         except pg.UniqueViolation as error:
             raise Conflict(f"it exists already ({error.diag.constraint_name})") from error
+        except pg.ForeignKeyViolation as error:
+            raise Conflict(f"what it refers to is no longer there ({error.diag.constraint_name})") from error
         except pg.OperationalError as error:
             self.__pool.check()  # one lost connection is seldom alone: replace the others before they are handed out
             raise Unavailable("the database connection was lost") from error

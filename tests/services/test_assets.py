@@ -356,7 +356,7 @@ def test_every_event_type_is_written_and_carries_the_state_as_the_table_has_it(a
     assets.api.do(f"/v1/contracts/{contract['id']}/terminate", {"ends_on": YESTERDAY}, version=1)
 
     written = assets.platform.rows("SELECT event_type FROM asset.events WHERE tenant_id = %s", assets.api.tenant)
-    assert {row["event_type"] for row in written} == {event.name for event in events.ALL}
+    assert {row["event_type"] for row in written} == {e.name for e in events.ALL if e not in events.REORGANISED}
     for aggregate in events.AGGREGATES:
         assert not assets.platform.rows(
             f"SELECT 1 AS x FROM asset.{aggregate.table} s JOIN ("

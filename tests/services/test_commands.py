@@ -279,7 +279,7 @@ def test_a_command_writes_state_events_who_and_why_in_one_transaction(name: str,
 def test_every_event_type_is_written_by_some_command() -> None:
     written = {name for case in CASES.values() for name in case.events}
 
-    assert written == {event.name for event in events.ALL}
+    assert written == {event.name for event in events.ALL if event not in events.REORGANISED}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -127,6 +127,7 @@ def _one_of_each(assets: Assets) -> None:
     """Every command of both services once, so that every event type is there."""
     from tests.services.test_assets import test_every_event_type_is_written_and_carries_the_state_as_the_table_has_it
     from tests.services.test_commands import CASES as COMMANDS
+    from tests.services.test_reorganisation import reorganise
 
     for case in COMMANDS.values():
         assets.found()
@@ -134,6 +135,7 @@ def _one_of_each(assets: Assets) -> None:
         assets.directory.do(path, body, version=version)
     assets.found()
     test_every_event_type_is_written_and_carries_the_state_as_the_table_has_it(assets)
+    reorganise(assets)
 
 
 def _write_missing() -> Iterator[Path]:

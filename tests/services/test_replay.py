@@ -201,7 +201,8 @@ def _old_platform(database: Database, tmp_path: Path) -> None:
     for path in (tmp_path / "directory" / "migrations").glob("*.sql"):
         if path.name > "0013":
             path.unlink()
-    shutil.rmtree(tmp_path / "asset" / "migrations")
+    for later in ("asset", "auth"):
+        shutil.rmtree(tmp_path / later / "migrations")
     migrate(database.dsn, PASSWORDS, copies)
     with database.connect() as admin:
         admin.execute("SET session_replication_role = replica")

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from services.directory.commands import pharmacies
+from services.directory.commands import pharmacies, reorganisation
 from services.directory.events import PHARMACY
 from services.web import reads
 from services.web.call import Commanding, Reading
@@ -26,6 +26,13 @@ def transfer(id: UUID, body: pharmacies.TransferPharmacy, call: Commanding) -> R
     """It changes hands: another organisation of the tenant runs it from now on."""
     expected = call.expected_version
     return call.run(body, lambda transaction: pharmacies.transfer(transaction, id, expected, body))
+
+
+@router.post("/{id}/hand-over")
+def hand_over(id: UUID, body: reorganisation.HandOverPharmacy, call: Commanding) -> Response:
+    """It changes hands between tenants, with its devices and whoever works there and nowhere else."""
+    expected = call.expected_version
+    return call.run(body, lambda transaction: reorganisation.hand_over(transaction, id, expected, body))
 
 
 @router.post("/{id}/designate")

@@ -44,9 +44,9 @@ class CloseOrganisation(Command):
 
 def register(transaction: TenantTransaction, id: UUID, body: RegisterOrganisation) -> Done:
     """Raises NotFound for an unknown parent, Conflict for one that is closed."""
+    need_tenant(transaction)
     if body.parent_id is not None:
         need_open(hold(transaction, ORGANISATION, body.parent_id))
-    need_tenant(transaction)
     transaction.execute(
         "INSERT INTO directory.organisations (id, tenant_id, parent_id, kind, name, kana, version) "
         "VALUES (%s, %s, %s, %s, %s, %s, 1)",

@@ -43,6 +43,8 @@ def create(transaction: TenantTransaction, body: CreateTenant) -> Done:
 def rename(transaction: TenantTransaction, expected_version: int, body: RenameTenant) -> Done:
     """Raises NotFound, VersionConflict, Conflict."""
     tenant = lock(transaction, TENANT, transaction.tenant_id, expected_version)
+    if tenant["merged_into"] is not None:
+        raise Conflict(f"the tenant was merged into {tenant['merged_into']}", fix="act for that one")
     if (tenant["name"], tenant["kana"]) == (body.name, body.kana):
         raise Conflict("it is called so already")
     transaction.execute(

@@ -77,3 +77,52 @@ def _insert(admin: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> 
         ),
         list(row.values()),
     )
+
+
+def open_account(database: Database, tenant: str, user: str) -> None:
+    """An account with everything that hangs on one, each state row with its event; written by hand."""
+    factor, session, grant = (uuid4() for _ in range(3))
+    own: dict[str, dict[str, Any]] = {
+        "clients": {
+            **{"client_id": "filled", "name": "x", "auth_method": "none", "redirect_uris": ["x"], "scopes": []},
+            "may_refresh": True,
+        },
+        "accounts": {"user_id": user, "has_password": True, "version": 1},
+        "factors": {"id": factor, "user_id": user, "kind": "totp", "label": "x", "version": 1},
+        "sessions": {
+            **{"id": session, "user_id": user, "amr": ["pwd"], "acr": "x", "version": 1},
+            "expires_at": "2200-01-01",
+        },
+        "grants": {
+            **{"id": grant, "user_id": user, "session_id": session, "client_id": "filled", "version": 1},
+            "scope": "openid",
+        },
+        "passwords": {"user_id": user, "hash": "x"},
+        "totp_seeds": {"factor_id": factor, "sealed": b"x", "last_step": 0},
+        "webauthn_credentials": {
+            **{"factor_id": factor, "credential_id": os.urandom(8), "public_key": b"x", "sign_count": 0},
+        },
+        "recovery_codes": {"factor_id": factor, "code_hash": os.urandom(32)},
+        "enrolments": {"token_hash": os.urandom(32), "user_id": user, "expires_at": "2200-01-01"},
+        "subject_keys": {"subject_id": user, "sealed": b"x"},
+        "event_secrets": {"event_id": uuid4(), "subject_id": user, "sealed": b"x"},
+    }
+    told = (
+        ("account", "accounts", "user_id", user),
+        ("factor", "factors", "id", factor),
+        ("session", "sessions", "id", session),
+        ("grant", "grants", "id", grant),
+    )
+    with database.connect(autocommit=False) as admin:
+        for table, row in own.items():
+            _insert(admin, table, row if table == "clients" else {"tenant_id": tenant, **row})
+        for aggregate, table, key, id in told:
+            admin.execute(
+                "SELECT journal.tell(%s, 'auth', %s, %s, %s, 1, %s, ARRAY[%s::uuid])",
+                (
+                    json.dumps(
+                        {"actor_type": "system", "actor_id": "x", "request_id": "x", "correlation_id": str(uuid4())}
+                    ),
+                    *(table, key, aggregate, f"{aggregate}.opened", id),
+                ),
+            )
