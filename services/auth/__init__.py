@@ -10,7 +10,7 @@ A login's way:
     login           from an address and a password to a person
     people          what directory's tables say of a person; directory's process may be down
     accounts, sessions, grants, factors, credentials   state, each change with its event
-    totp, recovery   what proves a second factor
+    totp, passkeys, recovery   what proves a second factor
     vault, handle   encryption, and opaque tokens that carry their tenant
     keys, clients   what signs, and who may ask
     events, settings, __main__

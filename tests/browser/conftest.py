@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.webdriver import WebDriver
+
+from infra.postgres import Postgres
+from services.migrate.apply import migrate
+from tests.conftest import Database
+from tests.services.auth.conftest import Auth, auth_on
+from tests.services.conftest import PASSWORDS, Platform
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -27,3 +34,19 @@ def browser() -> Iterator[WebDriver]:
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield browser
     browser.quit()
+
+
+@pytest.fixture(scope="module")
+def shared_auth(postgres: Postgres) -> Iterator[Auth]:
+    name = f"pages_{uuid.uuid4().hex[:8]}"
+    postgres.create_database(name)
+    migrate(postgres.dsn(name), PASSWORDS)
+    with auth_on(Platform(Database(postgres, name))) as auth:
+        yield auth
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def auth(shared_auth: Auth) -> Auth:
+    """Shared by a file's tests; each makes members of its own."""
+    return shared_auth

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from services.auth import accounts, credentials, factors, people, recovery, totp
+from services.auth import accounts, credentials, factors, passkeys, people, recovery, totp
 from services.auth.factors import Kind
 from services.auth.handle import Handle
 from services.auth.pages import flow as flows
@@ -22,6 +22,8 @@ from services.shared.transaction import TenantTransaction
 from services.web.fields import printable
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
+_NO_PASSKEY = "The browser's answer wasn't the right one. Try again, or use an app."
+_KNOWN = "You have this passkey already."
 MOST = 10  # second factors of one person
 _WRONG = "That isn't the code that the app shows now. Check that the phone sets its clock by itself, and try again."
 
@@ -31,11 +33,12 @@ def page(parts: Parts, request: Request, seen: Seen, flow: Flow, failed: str | N
     if flow.whose is None:
         raise FlowLost
     tenant_id, user_id = flow.whose
-    if flow.seed is None:
-        flow = replace(flow, seed=totp.new_seed())
-    assert flow.seed is not None
+    if flow.seed is None or flow.challenge is None:
+        flow = replace(flow, seed=totp.new_seed(), challenge=passkeys.new_challenge())
+    assert flow.seed is not None and flow.challenge is not None
     with parts.database.tenant_reading(seen.person(tenant_id, user_id)) as reading:
         address = people.address_of(reading, user_id)
+        known = passkeys.ids_of(reading, _passkeys(reading, user_id))
     return render.page(
         parts,
         request,
@@ -43,6 +46,7 @@ def page(parts: Parts, request: Request, seen: Seen, flow: Flow, failed: str | N
         status=422 if failed else 200,
         flow=flow,
         qr_code=totp.qr_code(totp.address(flow.seed, person=address, issuer=parts.settings.host)),
+        options=passkeys.creation_options(parts.settings, flow.challenge, user_id, address, known),
         seed=" ".join(flow.seed[i : i + 4] for i in range(0, len(flow.seed), 4)),
         failed=failed,
     )
@@ -64,6 +68,27 @@ def confirm_app(
         totp.keep(transaction, parts.vault, factor_id, seed, step)
 
     return complete(parts, request, seen, begun, "totp", _label(label, "Authenticator app"), ("otp",), keep)
+
+
+@router.post("/set-up/passkey")
+def confirm_passkey(
+    request: Request, parts: WithParts, seen: WithSeen, flow: Field = "", answer: Field = "", label: Field = ""
+) -> Response:
+    begun = flows.unpack(parts, request, flow)
+    if begun.challenge is None or begun.whose is None:
+        raise FlowLost
+    created = passkeys.created(parts.settings, begun.challenge, answer)
+    if created is None:
+        return page(parts, request, seen, begun, _NO_PASSKEY)
+    tenant_id, user_id = begun.whose
+    with parts.database.tenant_reading(seen.person(tenant_id, user_id)) as reading:
+        if created.credential_id in passkeys.ids_of(reading, _passkeys(reading, user_id)):
+            return page(parts, request, seen, begun, _KNOWN)
+
+    def keep(transaction: TenantTransaction, factor_id: UUID) -> None:
+        passkeys.keep(transaction, factor_id, created)
+
+    return complete(parts, request, seen, begun, "webauthn", _label(label, "Passkey"), (created.amr,), keep)
 
 
 def complete(
@@ -104,6 +129,10 @@ def _with_password(transaction: TenantTransaction, flow: Flow) -> accounts.Accou
     credentials.use_enrolment(transaction, link)
     credentials.choose_password(transaction, user_id, flow.password["hash"], stands_alone=False)
     return accounts.lock(transaction, user_id)
+
+
+def _passkeys(transaction: TenantTransaction, user_id: UUID) -> list[UUID]:
+    return [factor.id for factor in factors.of_kind(factors.of_user(transaction, user_id), "webauthn")]
 
 
 def _label(told: str, otherwise: str) -> str:

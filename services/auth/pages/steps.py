@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from fastapi.responses import Response
 
-from services.auth import accounts, factors
+from services.auth import accounts, factors, passkeys
 from services.auth.pages import render, second, set_up
 from services.auth.pages.finish import finish
 from services.auth.pages.flow import Flow, FlowLost
@@ -23,10 +23,11 @@ def proceed(parts: Parts, request: Request, seen: Seen, flow: Flow) -> Response:
     with parts.database.tenant_reading(seen.person(tenant_id, user_id, flow.correlation_id)) as reading:
         account = accounts.find(reading, user_id)
         owned = factors.of_user(reading, user_id)
+        known = passkeys.ids_of(reading, [factor.id for factor in factors.of_kind(owned, "webauthn")])
     if account is None:
         raise FlowLost
     if factors.standing(owned):
-        return second.page(parts, request, flow, owned)
+        return second.page(parts, request, flow, owned, known)
     if account.needs_second_factor:
         return render.page(
             parts,
