@@ -1,31 +1,37 @@
 """The table ``changelog``: every change of one source table, append-only. It is the truth; all else can be rebuilt.
 
-Rows have the shape that ``cdc.batch`` gives, plus ``_commit_date``, the partition. The position that the rows reach is
-a marker in the same Delta commit, so a batch that comes again after a crash is recognised by the table itself.
+Rows have the shape that ``cdc.batch`` gives, plus ``_commit_date``, the partition; columns are named as
+`lakehouse.generations` stores them. The position that the rows reach is a marker in the same Delta commit, so a batch
+that comes again after a crash is recognised by the table itself.
 
-Properties: ``rireki.name``, ``rireki.key``, ``rireki.columns`` (the source's columns in order), and, once copied,
-``rireki.firstCopy`` (the LSN from which the table's rows are whole) and ``rireki.lastCopy``. ``rireki.gapEnd`` is the
-LSN of the copy that ended the newest gap: of changes inside the gap only a part could be had, so none is kept.
+Properties: ``rireki.name``, ``rireki.generations``, ``rireki.key`` and ``rireki.columns`` (those of the newest
+generation), and, once copied, ``rireki.firstCopy`` (the LSN from which the table's rows are whole) and
+``rireki.lastCopy``. ``rireki.gapEnd`` is the LSN of the copy that ended the newest gap: of changes inside the gap only
+a part could be had, so none is kept.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cdc.batch import TableChanges, TableCopy
 from cdc.lsn import Lsn
-from lakehouse import parquet
-from lakehouse.columns import COMMIT_DATE, TableColumns
+from cdc.relation import Relation
+from lakehouse import generations, parquet
+from lakehouse.columns import COMMIT_DATE
 from lakehouse.errors import CorruptCommit
+from lakehouse.generations import Generation, Generations, Hold
 from lakehouse.log import DeltaLog, marker
+from lakehouse.stored_rows import as_stored
 from lakehouse.table_state import Action, LiveFile
 
 _BOUNDED = ("_commit_lsn", "_ordinal", "_committed_at")
@@ -35,19 +41,20 @@ _BOUNDED = ("_commit_lsn", "_ordinal", "_committed_at")
 class Staged:
     """Rows of a transaction that hasn't come to its end: in files already, and in no version of the table yet."""
 
-    columns: TableColumns
+    before: Generations  # what the table had when the first of them was staged
+    generations: Generations  # what it has with them
     files: tuple[LiveFile, ...]
 
 
 class Changelog:
-    """The writing side of one table's changelog. ``columns`` is None until the table exists."""
+    """The writing side of one table's changelog. ``generations`` is empty until the table exists."""
 
     def __init__(self, log: DeltaLog, stream: str) -> None:
         self._log = log
         self._stream = f"rireki/{stream}"
         self._copies = f"rireki/copy/{stream}"
         self._lock = Lock()  # one thread appends, another reads back
-        self.columns: TableColumns | None = None
+        self.generations: Generations = generations.NONE
         self._reload()
 
     @property
@@ -71,27 +78,44 @@ class Changelog:
         text = self._log.state.properties.get("rireki.gapEnd")
         return None if text is None else Lsn.parse(text)
 
-    def stage(self, changes: Sequence[TableChanges], staged: Staged | None) -> Staged | None:
+    def stage(
+        self, changes: Sequence[TableChanges], staged: Staged | None, vouched: Collection[Relation] = ()
+    ) -> Staged | None:
         """Write changes that aren't here yet into files, to be committed behind those in ``staged``.
 
-        Raises SchemaChangeRefused before anything is written.
+        Raises NameCollision before anything is written.
         """
         with self._lock:
             self._settle()
-            rows, columns = self._new_rows(changes, staged)
-            if columns is None or rows.num_rows == 0:
+            rows, found = self._new_rows(changes, staged, vouched)
+            if rows is None:
                 return staged
-            return Staged(columns, (*(staged.files if staged else ()), *self._written(rows)))
+            before, files = (staged.before, staged.files) if staged else (self.generations, ())
+            return Staged(before, found, (*files, *self._written(rows)))
 
-    def append(self, changes: Sequence[TableChanges], end_lsn: Lsn, staged: Staged | None = None) -> pa.Table | None:
+    def append(
+        self,
+        changes: Sequence[TableChanges],
+        end_lsn: Lsn,
+        staged: Staged | None = None,
+        vouched: Collection[Relation] = (),
+    ) -> pa.Table | None:
         """Append a batch's changes of this table, those that aren't here yet, and what was staged for it, in one
         commit; durable when this returns.
 
-        Returns the rows appended besides those staged, None if there was nothing. Raises SchemaChangeRefused before
-        anything is written.
+        A relation in another shape begins a generation; ``vouched`` are those whose new columns came empty, says the
+        source's catalogue. Returns the rows appended besides those staged, None if there was nothing. Raises
+        NameCollision before anything is written.
         """
         with self._lock:
-            return self._append(changes, end_lsn, staged)
+            self._settle()
+            rows, found = self._new_rows(changes, staged, vouched)
+            if rows is None and staged is None:
+                return None
+            markers = [marker(self._stream, end_lsn.value)]
+            rows = found.stored.empty_table() if rows is None else rows
+            self._commit(rows, found, markers, {}, staged.files if staged else ())
+            return rows
 
     def discard(self, staged: Staged) -> None:
         """Take back what was staged and won't be committed."""
@@ -99,22 +123,40 @@ class Changelog:
             self._log.store.remove(f"{self._log.path}/{file.path}")
 
     def append_copy(self, copy: TableCopy, *, ends_gap: bool = False) -> pa.Table | None:
-        """Append a copy's rows unless this copy, or a later one, is here already."""
+        """Append a copy's rows unless this copy, or a later one, is here already. It ends a hold."""
         with self._lock:
             return self._append_copy(copy, ends_gap)
 
+    def alter(self, relation: Relation, from_lsn: Lsn) -> None:
+        """Begin a generation without a row to show it. Every change up to ``from_lsn`` must be here, and be carried."""
+        with self._lock:
+            self._settle()
+            if not self.generations.fits(relation, from_lsn):
+                found = self.generations.beginning(relation, from_lsn)
+                self._commit(found.stored.empty_table(), found, [], {})
+
+    def hold(self, from_lsn: Lsn, hold: Hold) -> None:
+        """Let the state stay as it was before ``from_lsn`` until a copy follows. Does nothing within another hold."""
+        with self._lock:
+            self._settle()
+            found = self.generations
+            if found.held_at(from_lsn) is None:
+                self._commit(
+                    found.stored.empty_table(), found.holding(from_lsn, hold).ended_by(self.copied_at, found), [], {}
+                )
+
     def stretches(self, after: Lsn, to: Lsn, rows_each: int) -> Iterator[pa.Table]:
-        """The changes with ``after < _commit_lsn <= to``, in order, about ``rows_each`` at a time; transactions are
-        not kept together. Reads only files that hold such rows.
+        """The changes with ``after < _commit_lsn <= to``, in order and in the stored shape, about ``rows_each`` at a
+        time; transactions are not kept together. Reads only files that hold such rows.
         """
         with self._lock:
             self._settle()
-            columns, files = self.columns, list(self._log.state.files.values())
-        if columns is None:
+            schema, files = self.generations.stored, list(self._log.state.files.values())
+        if not self.generations.all:
             raise CorruptCommit("its changelog isn't there", subject=self._log.subject)
         within = (pc.field("_commit_lsn") > after.value) & (pc.field("_commit_lsn") <= to.value)
         held: list[pa.Table] = []
-        for rows in self._ordered([file for file in files if _overlaps(file, after, to)], columns.changes):
+        for rows in self._ordered([file for file in files if _overlaps(file, after, to)], schema):
             held.append(rows.filter(within))
             if sum(part.num_rows for part in held) >= rows_each:
                 yield pa.concat_tables(held)
@@ -138,39 +180,56 @@ class Changelog:
                 yield pa.concat_tables(parts).sort_by([("_commit_lsn", "ascending"), ("_ordinal", "ascending")])
             start = end
 
-    def _append(self, changes: Sequence[TableChanges], end_lsn: Lsn, staged: Staged | None) -> pa.Table | None:
-        self._settle()
-        rows, columns = self._new_rows(changes, staged)
-        if columns is None or (rows.num_rows == 0 and staged is None):
-            return None
-        self._commit(rows, columns, [marker(self._stream, end_lsn.value)], {}, staged.files if staged else ())
-        return rows
+    def _new_rows(
+        self, changes: Sequence[TableChanges], staged: Staged | None, vouched: Collection[Relation]
+    ) -> tuple[pa.Table | None, Generations]:
+        """The changes that aren't here yet, as they are stored, and the generations that the table has with them."""
+        found = self.generations if staged is None else self._with_staged(staged)
+        before: Lsn | None = None  # the last row's commit; what is staged is of the same commit as what follows
+        parts = list[tuple[Generation, pa.Table]]()
+        for relation, rows in _in_runs([(one.relation, self._not_here_yet(one.rows)) for one in changes]):
+            from_lsn = Lsn(rows["_commit_lsn"][0].as_py())
+            if not found.all:
+                found = found.beginning(relation, from_lsn)
+            elif not found.fits(relation, from_lsn):
+                before = before or (self._last_row_before(from_lsn) if staged is None else from_lsn)
+                hold = self._hold(found, relation, from_lsn, before, relation in vouched)
+                found = found.beginning(relation, from_lsn, hold=hold).ended_by(self.copied_at, found)
+            parts.append((found.at(from_lsn), rows))
+            before = Lsn(rows["_commit_lsn"][-1].as_py())
+        if not parts:
+            return None, found
+        return pa.concat_tables([as_stored(rows, generation, found.stored) for generation, rows in parts]), found
 
-    def _new_rows(self, changes: Sequence[TableChanges], staged: Staged | None) -> tuple[pa.Table, TableColumns | None]:
-        """The changes that aren't here yet, and the columns that the table has with them."""
-        columns = staged.columns if staged else self.columns
-        for change in changes:
-            new = TableColumns.of(change.relation)
-            columns = new if columns is None else columns.followed_by(new, self._log.subject, copied=False)
-        if columns is None:
-            return pa.table({}), None
-        parts = [parquet.fit(change.rows, columns.changes) for change in changes]
-        return self._not_here_yet(pa.concat_tables([columns.changes.empty_table(), *parts])), columns
+    def _with_staged(self, staged: Staged) -> Generations:
+        """What was staged, and what else has become known of the table since."""
+        if staged.before == self.generations:
+            return staged.generations
+        return self.generations.joined(staged.before, staged.generations, self._log.subject)
+
+    @staticmethod
+    def _hold(found: Generations, relation: Relation, from_lsn: Lsn, before: Lsn, vouched: bool) -> Hold | None:
+        if found.only_texts_join(relation, from_lsn):
+            return None
+        if before >= from_lsn:
+            return Hold("columns changed inside a transaction", from_lsn.before())
+        reason = found.carries(relation, from_lsn, vouched=vouched)
+        return None if reason is None else Hold(reason, min(before, from_lsn.before()))
 
     def _append_copy(self, copy: TableCopy, ends_gap: bool) -> pa.Table | None:
         self._settle()
         if self.copied_at is not None and self.copied_at >= copy.snapshot_lsn:
             return None
-        columns = TableColumns.of(copy.relation)
-        if self.columns is not None:
-            columns = self.columns.followed_by(columns, self._log.subject, copied=True)
-        rows = parquet.fit(copy.rows, columns.changes)
-        properties = {"rireki.lastCopy": str(copy.snapshot_lsn)}
+        found, at = self.generations, copy.snapshot_lsn
+        if not found.all or not found.fits(copy.relation, at) or found.held_at(at) is not None:
+            found = found.beginning(copy.relation, at, copied=True)
+        rows = as_stored(copy.rows, found.at(at), found.stored)
+        properties = {"rireki.lastCopy": str(at)}
         if self.first_copy is None:
-            properties["rireki.firstCopy"] = str(copy.snapshot_lsn)
+            properties["rireki.firstCopy"] = str(at)
         if ends_gap:
-            properties["rireki.gapEnd"] = str(copy.snapshot_lsn)
-        self._commit(rows, columns, [marker(self._copies, copy.snapshot_lsn.value)], properties)
+            properties["rireki.gapEnd"] = str(at)
+        self._commit(rows, found, [marker(self._copies, at.value)], properties)
         return rows
 
     def _not_here_yet(self, rows: pa.Table) -> pa.Table:
@@ -185,23 +244,28 @@ class Changelog:
     def _commit(
         self,
         rows: pa.Table,
-        columns: TableColumns,
+        found: Generations,
         markers: list[Action],
         properties: dict[str, str],
         staged: Sequence[LiveFile] = (),
     ) -> None:
         log = self._log
-        properties = columns.properties | properties
-        schema = columns.changes.append(pa.field(COMMIT_DATE, pa.date32()))
+        properties = found.properties | properties
+        schema = found.stored.append(pa.field(COMMIT_DATE, pa.date32()))
         shape: list[Action] = []
         if not log.state.exists:
             names = {"rireki.name": log.subject, "rireki.kind": "changelog"}
             shape = log.creation(schema, names | properties, partition_by=[COMMIT_DATE])
-        elif columns != self.columns or properties.items() - log.state.properties.items():
+        elif found != self.generations or properties.items() - log.state.properties.items():
             shape = [log.altered(schema, properties)]
         actions = [*shape, *markers, *(file.add() for file in (*staged, *self._written(rows)))]
         log.commit(actions, {"operation": "WRITE", "operationParameters": {"mode": "Append"}})
-        self.columns = columns
+        self.generations = found
+
+    def _last_row_before(self, lsn: Lsn) -> Lsn:
+        """A commit up to which the stream has shown the shape before."""
+        greatest = (json.loads(file.stats)["maxValues"]["_commit_lsn"] for file in self._log.state.files.values())
+        return Lsn(max((one for one in greatest if one < lsn.value), default=self.generations.at(lsn).from_lsn.value))
 
     def _written(self, rows: pa.Table) -> list[LiveFile]:
         return [
@@ -218,7 +282,24 @@ class Changelog:
 
     def _reload(self) -> None:
         state = self._log.state
-        self.columns = TableColumns.stored(state.schema, state.properties) if state.exists else None
+        self.generations = Generations.read(state.schema, state.properties) if state.exists else generations.NONE
+
+
+def _in_runs(changes: Sequence[tuple[Relation, pa.Table]]) -> list[tuple[Relation, pa.Table]]:
+    """In the order of the changes: a relation that changes and changes back has two runs."""
+    changes = [(relation, rows) for relation, rows in changes if rows.num_rows]
+    if len(changes) < 2:
+        return list(changes)
+    places = [np.stack([np.asarray(rows["_commit_lsn"]), np.asarray(rows["_ordinal"])]) for _, rows in changes]
+    lsn, ordinal = np.concatenate(places, axis=1)
+    which = np.repeat(np.arange(len(changes)), [rows.num_rows for _, rows in changes])
+    row = np.concatenate([np.arange(rows.num_rows) for _, rows in changes])
+    order = np.lexsort((ordinal, lsn))
+    bounds = np.flatnonzero(np.diff(which[order])) + 1
+    return [
+        (changes[which[run[0]]][0], changes[which[run[0]]][1].take(pa.array(row[run])))
+        for run in np.split(order, bounds)
+    ]
 
 
 def _by_date(rows: pa.Table) -> list[tuple[str, pa.Table]]:

@@ -25,7 +25,7 @@ from lakehouse.hide import hidden_rows
 from lakehouse.key_hash import Hashes, hash_rows
 from lakehouse.key_index import KeyIndex, Located, Longs
 from lakehouse.log import DeltaLog, marker
-from lakehouse.table_state import Action, LiveFile
+from lakehouse.table_state import Action, LiveFile, schema_json
 from lakehouse.unchanged import whole_rows
 
 # A look-up by key reads one group of each file that may hold it: so the many small files of cuts have small ones.
@@ -47,6 +47,7 @@ class Current:
         self._index_of: tuple[int, tuple[str, ...]] = (-1, ())  # the table version and key that it describes
         self._paths: list[str] = []  # file numbers of the index
         self._hidden: dict[str, tuple[str | None, BitMap64]] = {}  # touched files' vectors, by path, with their ids
+        self._shaped: TableColumns | None = None  # the columns that the table is known to have
 
     @property
     def version(self) -> int:
@@ -76,6 +77,9 @@ class Current:
 
         ``copied_at`` names the copy that is among the rows. Nothing is committed when nothing changes. Raises
         RowMissing when a change names a row that isn't there.
+
+        Columns that are new are null in rows that stay, and columns that went are gone from the table's newest version;
+        a type changes only together with a copy, which leaves no file of before. Older versions keep theirs.
         """
         self._log.settle()
         key = columns.key or columns.columns
@@ -136,7 +140,7 @@ class Current:
         if not log.state.exists:
             names = {"rireki.name": log.subject, "rireki.kind": "current"}
             shape = log.creation(columns.current, names | columns.properties, vectors=True)
-        elif columns.properties.items() - log.state.properties.items():
+        elif not self._has(columns):
             shape = [log.altered(columns.current, columns.properties)]
         filed = draft.actions()
         if not (shape or filed or copied_at):
@@ -150,8 +154,17 @@ class Current:
             blind_append=not takes,
         )
         self._index_of = (log.state.version, key)
+        self._shaped = columns
         self._remember(draft)
         return log.state.version
+
+    def _has(self, columns: TableColumns) -> bool:
+        if self._shaped is None or self._shaped != columns:
+            same = schema_json(columns.current) == self._log.state.metadata["schemaString"]
+            if not same or columns.properties.items() - self._log.state.properties.items():
+                return False
+            self._shaped = columns
+        return True
 
     def _remember(self, draft: Draft) -> None:
         if draft.cleared:

@@ -15,7 +15,7 @@ what was told before, so an open gap is closed by telling its end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -126,12 +126,19 @@ def newest_gaps(cuts: Iterable[Cut]) -> tuple[Gap, ...]:
 
 
 class Cuts:
-    """The writing side of the table. ``last`` is the newest cut, None before the first."""
+    """The writing side of the table. ``last`` is the newest cut, None before the first; ``told`` are the gaps as this
+    process last knew of them.
+    """
 
     def __init__(self, log: DeltaLog, stream: str) -> None:
         self._log = log
         self._application = f"rireki/cut/{stream}"
         self.last = self._newest()
+        self._gaps = {(gap.table, gap.from_lsn): gap for gap in newest_gaps(self._telling())}
+
+    @property
+    def told(self) -> Collection[Gap]:
+        return self._gaps.values()
 
     @property
     def at(self) -> Lsn | None:
@@ -140,15 +147,9 @@ class Cuts:
         return None if position is None else Lsn(position)
 
     def open_gaps(self) -> tuple[Gap, ...]:
-        """Gaps whose end hasn't been told."""
+        """Gaps whose end hasn't been told, by any stream."""
         self._log.settle()
-        told = [
-            cut
-            for file in self._log.state.files.values()
-            if json.loads(file.stats)["maxValues"]["gap_count"]
-            for cut in cuts_from_arrow(parquet.read(self._log.store, self._log.path, file.path, CUTS_SCHEMA))
-        ]
-        return tuple(gap for gap in newest_gaps(told) if gap.to_lsn is None)
+        return tuple(gap for gap in newest_gaps(self._telling()) if gap.to_lsn is None)
 
     def append(self, cut: Cut) -> None:
         """Add a row; durable when this returns."""
@@ -158,6 +159,16 @@ class Cuts:
         actions = [*creation, marker(self._application, cut.cut_lsn.value), *(file.add() for file in files)]
         self._log.commit(actions, {"operation": "WRITE", "operationParameters": {"mode": "Append"}})
         self.last = cut
+        self._gaps |= {(gap.table, gap.from_lsn): gap for gap in cut.gaps}
+
+    def _telling(self) -> list[Cut]:
+        """The cuts that tell a gap, and some that don't; reads only files that hold such."""
+        return [
+            cut
+            for file in self._log.state.files.values()
+            if json.loads(file.stats)["maxValues"]["gap_count"]
+            for cut in cuts_from_arrow(parquet.read(self._log.store, self._log.path, file.path, CUTS_SCHEMA))
+        ]
 
     def _newest(self) -> Cut | None:
         def order(stats: str) -> tuple[int, str]:

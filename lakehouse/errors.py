@@ -9,7 +9,6 @@
     ├── RowMissing               a change names a row that the table doesn't hold
     ├── TwoWriters               somebody else commits to a table that is ours
     ├── NameCollision            two tables, or two columns, would share one name in the lake
-    ├── SchemaChangeRefused      the source's columns no longer fit those stored
     ├── LakeEmpty                nothing has been copied yet
     ├── BeforeFirstCut           asked for a moment before the lake's first cut
     ├── BeyondLake               asked for a moment that the lake hasn't reached
@@ -62,10 +61,6 @@ class TwoWriters(LakeError):
 
 class NameCollision(LakeError):
     default_fix = "rename it in the source, or leave it out of the publication, then: rireki doctor"
-
-
-class SchemaChangeRefused(LakeError):
-    default_fix = "rireki resync {subject}"
 
 
 class LakeEmpty(LakeError):

@@ -1,5 +1,8 @@
 """The table ``history``: every interval in which a row was what it was, built from the changelog.
 
+Columns are named as the changelog names them, and all that the table ever had are there: an interval keeps what it was
+through later changes of columns. Which of them the source had when: `lakehouse.generations`.
+
 It is a plain Delta table with one writer of its own (never the stream's process), and can be built anew from the
 changelog at any time. Closed intervals are only ever appended, sorted by key. Rows that still are what they were
 stand in files of their own, without an end; when they end, a deletion vector hides them there and the closed interval
@@ -27,6 +30,7 @@ from cdc.lsn import Lsn
 from lakehouse import parquet
 from lakehouse.columns import TableColumns
 from lakehouse.errors import CorruptCommit
+from lakehouse.generations import Generations
 from lakehouse.hide import hidden_rows, hide
 from lakehouse.intervals import (
     ENDS,
@@ -60,10 +64,10 @@ class Copied:
 class History:
     """The writing side of one table's history."""
 
-    def __init__(self, log: DeltaLog, columns: TableColumns) -> None:
+    def __init__(self, log: DeltaLog, generations: Generations) -> None:
         self._log = log
-        self.columns = columns
-        self.schema = history_schema(columns)
+        self._generations = generations
+        self.schema = history_schema(generations.stored_columns(generations.newest))
 
     @property
     def built_to(self) -> Lsn | None:
@@ -87,26 +91,31 @@ class History:
         if self.built_to != to:
             self._commit([], to)
 
-    def apply(self, rows: pa.Table, to: Lsn) -> None:
+    def pass_over(self, copy: Lsn, truncate: pa.Table) -> None:
+        """A copy, the next thing after ``built_to``, of which nothing is taken: a later one says it all."""
+        self._commit([], copy, (*self.copies, Copied(copy, truncate["_committed_at"][0].as_py())))
+
+    def apply(self, rows: pa.Table, to: Lsn, columns: TableColumns) -> None:
         """Take changes after ``built_to``, up to and including ``to``, in order, without copies; one commit.
 
-        Raises RowMissing when a change names a row that isn't there.
+        ``columns`` are those that the table has there, as stored. Raises RowMissing when a change names a row that
+        isn't there.
         """
         hidden: dict[str, BitMap64] = {}
         ended_here: list[LiveFile] = []
         closed, opened = [self.schema.empty_table()], self.schema.empty_table()
-        find = self._finder(hidden)
+        find = self._finder(hidden, columns)
         for truncate, changes in pieces(rows):
             if truncate is not None:
-                ended_here += self._end_all(truncate, hidden)
+                ended_here += self._end_all(truncate, hidden, columns)
                 closed.append(lasting(ended(opened, truncate)))
-            within = follow(changes, self.columns, self._log.subject, find)
+            within = follow(changes, columns, self._log.subject, find)
             closed.append(within.closed)
             opened = within.opened
-        written = [*ended_here, *self._write(pa.concat_tables(closed)), *self._write(opened)]
+        written = [*ended_here, *self._write(pa.concat_tables(closed), columns), *self._write(opened, columns)]
         self._commit_rows(hidden, written, to, self.copies)
 
-    def copy(self, truncate: pa.Table, parts: Callable[[], Iterator[pa.Table]], at: Lsn) -> None:
+    def copy(self, truncate: pa.Table, parts: Callable[[], Iterator[pa.Table]], at: Lsn, columns: TableColumns) -> None:
         """Take a copy made at ``at``, the next thing after ``built_to``; one commit.
 
         ``truncate`` is its first row, ``parts`` gives the others, in the same parts whenever it is called. Rows that
@@ -116,37 +125,34 @@ class History:
         files: list[LiveFile] = []
         hidden: dict[str, BitMap64] = {}
         known_old, known_new = known_before(
-            _stacked(
-                row_hashes(self._read(file, self.columns.source).take(pa.array(rows)), self.columns)
-                for file, rows in old
-            ),
-            _stacked(row_hashes(part, self.columns) for part in parts()) if old else _stacked(()),
+            _stacked(row_hashes(self._read(file, columns.source).take(pa.array(rows)), columns) for file, rows in old),
+            _stacked(row_hashes(part, columns) for part in parts()) if old else _stacked(()),
         )
         start = 0
         for file, rows in old:
             gone = rows[~known_old[start : start + len(rows)]]
             start += len(rows)
             if len(gone):
-                files += self._write(ended(self._read(file, self.schema).take(pa.array(gone)), truncate))
+                files += self._write(ended(self._read(file, self.schema).take(pa.array(gone)), truncate), columns)
                 hidden[file.path] = hidden_rows(self._log, file) | BitMap64(gone.tolist())
         start = 0
         for part in parts():
             is_new = ~known_new[start : start + part.num_rows] if old else np.ones(part.num_rows, dtype=np.bool_)
             start += part.num_rows
-            files += self._write(begun(part.filter(pa.array(is_new)), self.columns))
+            files += self._write(begun(part.filter(pa.array(is_new)), columns), columns)
         self._commit_rows(hidden, files, at, (*self.copies, Copied(at, truncate["_committed_at"][0].as_py())))
 
-    def _end_all(self, truncate: pa.Table, hidden: dict[str, BitMap64]) -> Iterator[LiveFile]:
+    def _end_all(self, truncate: pa.Table, hidden: dict[str, BitMap64], columns: TableColumns) -> Iterator[LiveFile]:
         """Close what is still open in the table, a file at a time."""
         for file in self._open_files():
             rows = self._alive(file, hidden.get(file.path, BitMap64()))
             if len(rows):
-                yield from self._write(ended(self._read(file, self.schema).take(pa.array(rows)), truncate))
+                yield from self._write(ended(self._read(file, self.schema).take(pa.array(rows)), truncate), columns)
                 hidden[file.path] = BitMap64(range(file.row_count))
 
-    def _finder(self, hidden: dict[str, BitMap64]) -> Find:
+    def _finder(self, hidden: dict[str, BitMap64], columns: TableColumns) -> Find:
         """Looks rows up in the table, file by file, and notes in ``hidden`` that they go."""
-        compared = self.columns.key or self.columns.columns
+        compared = columns.key or columns.columns
         wanted = pa.schema([self.schema.field(name) for name in compared])
 
         def find(sought: Hashes, at_most: Longs) -> tuple[Longs, pa.Table]:
@@ -197,13 +203,13 @@ class History:
                 fix=f"rireki maintain {self._log.subject} --rebuild",
             ) from error
 
-    def _write(self, rows: pa.Table) -> list[LiveFile]:
+    def _write(self, rows: pa.Table, columns: TableColumns) -> list[LiveFile]:
         log, own = self._log, tuple(ENDS.names)
         return list(
             parquet.write(
                 log.store,
                 log.path,
-                in_key_order(rows, self.columns),
+                in_key_order(rows, columns),
                 own=own,
                 group_rows=GROUP_ROWS,
                 for_scans=True,
@@ -218,7 +224,7 @@ class History:
 
     def _commit(self, actions: Sequence[Action], to: Lsn, copies: tuple[Copied, ...] | None = None) -> None:
         log = self._log
-        properties = self.columns.properties | _as_property(self.copies if copies is None else copies)
+        properties = self._generations.properties | _as_property(self.copies if copies is None else copies)
         shape: list[Action] = []
         if not log.state.exists:
             names = {"rireki.name": log.subject, "rireki.kind": "history"}

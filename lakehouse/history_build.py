@@ -51,7 +51,7 @@ def build_history(
     try:
         changes = StoredChanges.read(root, name)
         log = DeltaLog(root.store(), table_path("history", name), str(name), root.uri("history", name), checkpoints)
-        history = History(log, changes.columns)
+        history = History(log, changes.generations)
         before = history.built_to
         stale = before is not None and _knows_other_copies(history, changes, before)
         if before is not None and (rebuild or stale):
@@ -74,25 +74,34 @@ def _advance(history: History, changes: StoredChanges, to: Lsn, stretch_rows: in
     built = history.built_to or Lsn(0)
     if built >= to:
         return
+    generations = changes.generations
     for copy in changes.copies(built, to):
         yield from _changes(history, changes, copy.before(), stretch_rows)
         (truncate,) = (rows for part in changes.copied(copy) if len(rows := part.filter(pc.field("_ordinal") == -1)))
-        history.copy(truncate, lambda at=copy: _rows_of_copy(changes, at), copy)  # type: ignore[misc]
+        if generations.held_at(copy) is not None:
+            history.pass_over(copy, truncate)
+        else:
+            columns = generations.stored_columns(generations.at(copy))
+            history.copy(truncate, lambda at=copy: _rows_of_copy(changes, at), copy, columns)  # type: ignore[misc]
         yield copy
     yield from _changes(history, changes, to, stretch_rows)
 
 
 def _changes(history: History, changes: StoredChanges, to: Lsn, stretch_rows: int) -> Iterator[Lsn]:
-    built = history.built_to
-    if built is None:
+    """Generation by generation, because rows of two shapes can't be folded together."""
+    built, generations = history.built_to, changes.generations
+    if built is None or built >= to:
         return  # nothing comes before the first copy
-    if built < to:
-        for end, rows in changes.stretches(built, to, stretch_rows):
-            if rows.num_rows:
-                history.apply(rows, end)
+    for generation, reach in generations.between(built, to):
+        columns = generations.stored_columns(generation)
+        held = generations.held_at(reach) is not None  # the state stays as it was; a copy will say it anew
+        for end, rows in [(reach, None)] if held else changes.stretches(built, reach, stretch_rows):
+            if rows is not None and rows.num_rows:
+                history.apply(rows, end, columns)
             else:
                 history.reach(end)
             yield end
+        built = reach
 
 
 def _rows_of_copy(changes: StoredChanges, at: Lsn) -> Iterator[pa.Table]:

@@ -52,8 +52,8 @@ class Intervals:
 
 
 def history_schema(columns: TableColumns) -> pa.Schema:
-    """Source columns, then the ends."""
-    return pa.schema([*columns.source, *ENDS])
+    """Source columns, those of other stretches too, then the ends."""
+    return pa.schema([*columns.held, *ENDS])
 
 
 def pieces(rows: pa.Table) -> Iterator[tuple[pa.Table | None, pa.Table]]:
@@ -126,7 +126,7 @@ def advance(held: pa.Table, rows: pa.Table, columns: TableColumns, subject: str)
 
 
 def row_hashes(rows: pa.Table, columns: TableColumns) -> Hashes:
-    """Of whole rows: what is equal in every column of the source is the same row."""
+    """Of whole rows: what is equal in every column that the source has by then is the same row."""
     return hash_rows([rows[name] for name in columns.source.names], rows.num_rows)
 
 

@@ -18,7 +18,9 @@ from lakehouse.json_values import JsonValue
 Key: TypeAlias = tuple[JsonValue, ...]
 Row: TypeAlias = Mapping[str, JsonValue]
 RowsOf: TypeAlias = Callable[[Key], Sequence[Row]]
-"""The changelog's rows whose new or old key is this one, and all truncates; ``_file`` says where each stands."""
+"""The changelog's rows whose new or old key is this one, and all truncates; ``_file`` says where each stands,
+``_columns`` which source columns the table had then (those asked for where it is left out).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +202,8 @@ class _Telling:
 
     def _whole(self, row: Row, before: Row | None) -> Row:
         left_out = cast("list[str] | None", row["_unchanged"]) or ()
-        return {
-            name: (before or {}).get(name) if typed_column(name) in left_out else row[name] for name in self.columns
-        }
+        columns = cast("tuple[str, ...] | None", row.get("_columns")) or self.columns
+        return {name: (before or {}).get(name) if typed_column(name) in left_out else row[name] for name in columns}
 
     def _oldest(self, rows: dict[Key, list[_Life]], key: Key) -> _Life:
         return rows[key].pop(0) if rows.get(key) else self._begun()

@@ -18,10 +18,10 @@ from deltalake import DeltaTable
 
 from cdc.lsn import Lsn
 from cdc.relation import TableName
-from lakehouse.columns import TableColumns
 from lakehouse.cuts import Cut
 from lakehouse.duck import identifier, scan
 from lakehouse.errors import HistoryIncomplete
+from lakehouse.generations import Generation, Generations
 from lakehouse.history import BUILT_TO, Copied, copies_told
 from lakehouse.opening import open_table, reading
 from lakehouse.retained import Retained
@@ -57,11 +57,12 @@ class Past:
     uri: str
     table: DeltaTable
     lsn: Lsn
-    columns: TableColumns
+    generation: Generation  # the table's shape there
     copied: Copied | None
 
     def frame(self) -> pl.LazyFrame:
         began, ended = pl.col("_from_lsn"), pl.col("_to_lsn")
+        named = [pl.col(stored).alias(name) for stored, name in self._source()]
         lsn, time = began, pl.col("_valid_from")
         if self.copied is not None:
             older = began < self.copied.lsn.value
@@ -70,7 +71,11 @@ class Past:
         return (
             pl.scan_delta(self.table)
             .filter((began <= self.lsn.value) & (ended.is_null() | (ended > self.lsn.value)))
-            .select(*self._source(), lsn.alias("_valid_from_lsn"), time.alias("_valid_from"))
+            .select(
+                *named,
+                lsn.alias("_valid_from_lsn"),
+                time.alias("_valid_from"),
+            )
         )
 
     def select(self) -> str:
@@ -80,16 +85,16 @@ class Past:
             older = f"_from_lsn < {self.copied.lsn.value}"
             lsn = f"CASE WHEN {older} THEN {self.copied.lsn.value} ELSE _from_lsn END"
             time = f"CASE WHEN {older} THEN TIMESTAMPTZ '{self.copied.time.isoformat()}' ELSE _valid_from END"
-        columns = ", ".join(map(identifier, self._source()))
+        columns = ", ".join(f"{identifier(stored)} AS {identifier(name)}" for stored, name in self._source())
         return (
             f"FROM {scan(self.uri, self.table.version())} SELECT {columns}, {lsn} AS _valid_from_lsn,"
             f" {time} AS _valid_from WHERE _from_lsn <= {self.lsn.value}"
             f" AND (_to_lsn > {self.lsn.value} OR _to_lsn IS NULL)"
         )
 
-    def _source(self) -> list[str]:
+    def _source(self) -> list[tuple[str, str]]:
         held = set(pa.schema(self.table.schema().to_arrow()).names)
-        return [name for name in self.columns.source.names if name in held]
+        return [(column.stored, column.name) for column in self.generation.columns if column.stored in held]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +109,17 @@ Start: TypeAlias = Version | Past | Nothing
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """One table's possible starts for the state as of ``lsn``; ``changelog`` is opened already."""
+    """One table's possible starts for the state as of ``lsn``; ``changelog`` is opened already.
+
+    ``cut`` may lie behind ``lsn`` where the state stayed as it was: then it has nothing newer.
+    """
 
     root: LakeRoot
     name: TableName
     lsn: Lsn
     cut: Cut
     changelog: DeltaTable
-    columns: TableColumns
+    generations: Generations
 
     def choose(self, plan: Plan | None = None) -> Start:
         """The nearest start that is still there, or the one that ``plan`` asks for.
@@ -150,13 +158,14 @@ class Starts:
         if last_copy is not None and vouched >= Lsn.parse(last_copy) not in {copy.lsn for copy in copies}:
             vouched = Lsn.parse(last_copy).before()  # it came after the history had been built past it
         at = min(self.lsn, vouched)
-        return Past(uri, table, at, self.columns, max((copy for copy in copies if copy.lsn <= at), default=None))
+        copied = max((copy for copy in copies if copy.lsn <= at), default=None)
+        return Past(uri, table, at, self.generations.at(at), copied)
 
     def _version_at_cut(self) -> Version | None:
         version = self.cut.versions.get(self.name)
         if version is None or not Retained.read(self.root.store(), self.name).keeps(version):
             return None
-        return self._version(version, self.cut.cut_lsn)
+        return self._version(version, min(self.cut.cut_lsn, self.lsn))
 
     def _kept_version(self) -> Version | None:
         kept = Retained.read(self.root.store(), self.name).newest(self.lsn)

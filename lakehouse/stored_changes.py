@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from cdc.lsn import Lsn
 from cdc.relation import TableName
 from lakehouse import parquet
-from lakehouse.columns import TableColumns
 from lakehouse.errors import CorruptCommit, UnknownTable
+from lakehouse.generations import Generations
 from lakehouse.root import LakeRoot, table_path
 from lakehouse.store import Store
 from lakehouse.table_state import LiveFile, load
@@ -36,10 +36,12 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class StoredChanges:
-    """One version of a changelog. LSNs are those of commits; a copy's is its snapshot's."""
+    """One version of a changelog, in the shape in which it is stored. LSNs are those of commits; a copy's is its
+    snapshot's.
+    """
 
     subject: str
-    columns: TableColumns
+    generations: Generations
     copied_to: Lsn | None
     _store: Store
     _table: str
@@ -55,7 +57,7 @@ class StoredChanges:
         copies = [version for application, version in state.markers.items() if application.startswith(_COPIES)]
         return cls(
             str(name),
-            TableColumns.stored(state.schema, state.properties),
+            Generations.read(state.schema, state.properties),
             Lsn(max(copies)) if copies else None,
             store,
             table,
@@ -86,7 +88,7 @@ class StoredChanges:
     def rows(self, after: Lsn, to: Lsn) -> pa.Table:
         """All changes with ``after < _commit_lsn <= to``, in order."""
         within = (pc.field("_commit_lsn") > after.value) & (pc.field("_commit_lsn") <= to.value)
-        schema = self.columns.changes
+        schema = self.generations.stored
         parts = [self._read(part, schema).filter(within) for part in self._overlapping(after, to)]
         rows = pa.concat_tables([schema.empty_table(), *parts])
         lsn, ordinal = (np.asarray(rows[name]) for name in ("_commit_lsn", "_ordinal"))
@@ -96,7 +98,7 @@ class StoredChanges:
     def copied(self, at: Lsn) -> Iterator[pa.Table]:
         """A copy's rows, a file at a time, the truncate that begins it among them."""
         for part in self._overlapping(at.before(), at):
-            yield self._read(part, self.columns.changes).filter(pc.field("_commit_lsn") == at.value)
+            yield self._read(part, self.generations.stored).filter(pc.field("_commit_lsn") == at.value)
 
     def _overlapping(self, after: Lsn, to: Lsn) -> list[_Part]:
         return [part for part in self._parts if part.first <= to.value and part.last > after.value]

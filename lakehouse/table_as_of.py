@@ -24,9 +24,11 @@ from lakehouse.as_of import AsOf
 from lakehouse.columns import TableColumns
 from lakehouse.errors import HistoryIncomplete, UnknownTable
 from lakehouse.fold import fold
+from lakehouse.generations import Generations
 from lakehouse.opening import open_table, reading
 from lakehouse.root import LakeRoot
 from lakehouse.starting_point import Nothing, Past, Plan, Starts, Version
+from lakehouse.stored_rows import as_sourced
 from lakehouse.unchanged import whole_rows
 
 _CHANGED = {"_valid_from_lsn": "_commit_lsn", "_valid_from": "_committed_at"}
@@ -59,36 +61,46 @@ class TableAsOf:
 
 def table_as_of(root: LakeRoot, name: TableName, as_of: AsOf, plan: Plan | None = None) -> TableAsOf:
     """Reads no row when ``as_of`` is a cut, and few otherwise. Every ``plan`` gives the same rows; None: the fastest.
+    Columns are those of then.
 
     Raises: UnknownTable; HistoryIncomplete when the table was first copied later, or files are gone.
     """
     subject = str(name)
-    changelog, columns = open_changelog(root, name, as_of)
-    start = Starts(root, name, as_of.lsn, as_of.cut, changelog, columns).choose(plan)
+    changelog, generations = open_changelog(root, name, as_of)
+    to = generations.state_at(as_of.lsn)
+    columns = generations.columns(generations.at(to))
+    start = Starts(root, name, to, as_of.cut, changelog, generations).choose(plan)
     base = None if isinstance(start, Nothing) else start
-    if base is not None and base.lsn == as_of.lsn:
+    if base is not None and base.lsn == to:
         return TableAsOf(name, columns, base)
-    tail = tail_of(changelog, columns, start.lsn, as_of.lsn)
-    if base is not None and tail.num_rows == 0:
+    after, stretches = start.lsn, generations.between(start.lsn, to)
+    copied = [generation.from_lsn for generation, _ in stretches if generation.copied and generation.from_lsn > after]
+    if copied:  # says every row anew; what it ended may not fit together with what came before
+        base, after = None, copied[-1].before()
+    if base is None or len(stretches) > 1 or stretches[0][0].from_lsn > after:
+        before = generations.columns(generations.at(after))
+        rows = None if base is None else _fetched(base.frame(), before, subject)
+        return TableAsOf(name, columns, None, None, _through(changelog, generations, after, to, rows, subject))
+    tail = as_sourced(tail_of(changelog, generations, after, to), stretches[0][0], generations)
+    if tail.num_rows == 0:
         return TableAsOf(name, columns, base)
-    if base is None or pc.any(pc.equal(tail["_op"], "truncate")).as_py():
+    if pc.any(pc.equal(tail["_op"], "truncate")).as_py():
         return TableAsOf(name, columns, None, None, _folded(tail, columns, subject))
     return _over_base(base, tail, columns, name)
 
 
-def open_changelog(root: LakeRoot, name: TableName, as_of: AsOf) -> tuple[DeltaTable, TableColumns]:
-    """The table's changelog and columns. Raises: UnknownTable; HistoryIncomplete when it was first copied later."""
+def open_changelog(root: LakeRoot, name: TableName, as_of: AsOf) -> tuple[DeltaTable, Generations]:
+    """The table's changelog and generations. Raises: UnknownTable; HistoryIncomplete when it was first copied later."""
     subject = str(name)
     changelog = open_table(root, root.uri("changelog", name), subject)
     if changelog is None:
         raise UnknownTable("the lake holds no such table", subject=subject)
     properties = changelog.metadata().configuration
-    columns = TableColumns.stored(pa.schema(changelog.schema().to_arrow()), properties)
     first = properties.get("rireki.firstCopy")
     if first is None or as_of.lsn < Lsn.parse(first):
         since = "it has not been copied yet" if first is None else f"the lake holds it from {first} on"
         raise HistoryIncomplete(since, subject=f"{name} at {as_of.lsn}", fix="ask for a later moment (--at)")
-    return changelog, columns
+    return changelog, Generations.read(pa.schema(changelog.schema().to_arrow()), properties)
 
 
 def _over_base(base: Version | Past, tail: pa.Table, columns: TableColumns, name: TableName) -> TableAsOf:
@@ -101,8 +113,23 @@ def _over_base(base: Version | Past, tail: pa.Table, columns: TableColumns, name
     return TableAsOf(name, columns, base, touched, became)
 
 
-def tail_of(changelog: DeltaTable, columns: TableColumns, after: Lsn, to: Lsn) -> pa.Table:
-    """Changes with ``after < _commit_lsn <= to``, in order."""
+def _through(
+    changelog: DeltaTable, generations: Generations, after: Lsn, to: Lsn, rows: pa.Table | None, subject: str
+) -> pa.Table:
+    """All rows as of ``to``, folded generation by generation: rare, between a change of columns and the next cut."""
+    held: pa.Table | None = None
+    for generation, end in generations.between(after, to):
+        columns = generations.columns(generation)
+        tail = as_sourced(tail_of(changelog, generations, after, end), generation, generations)
+        before = columns.changes.empty_table() if rows is None else parquet.fit(rows, columns.changes)
+        held = _folded(pa.concat_tables([before, tail]), columns, subject)
+        rows, after = _as_copied(held), end
+    assert held is not None
+    return held
+
+
+def tail_of(changelog: DeltaTable, generations: Generations, after: Lsn, to: Lsn) -> pa.Table:
+    """Changes with ``after < _commit_lsn <= to``, in order, in the stored shape."""
     with reading(changelog.table_uri):
         found = (
             pl.scan_delta(changelog)
@@ -110,7 +137,7 @@ def tail_of(changelog: DeltaTable, columns: TableColumns, after: Lsn, to: Lsn) -
             .sort("_commit_lsn", "_ordinal", maintain_order=True)
             .collect()
         )
-    return parquet.fit(found.to_arrow(), columns.changes)
+    return parquet.fit(found.to_arrow(), generations.stored)
 
 
 def engines_compare(columns: TableColumns) -> bool:
@@ -136,9 +163,12 @@ def _fetched(base: pl.LazyFrame, columns: TableColumns, subject: str) -> pa.Tabl
     """Rows of ``current`` in the changelog's shape, as if they had been copied when they became valid; oldest first."""
     with reading(subject):
         found = base.sort("_valid_from_lsn", maintain_order=True).collect().to_arrow()
-    changed = found.rename_columns([_CHANGED.get(name, name) for name in found.column_names])
-    changed = changed.append_column("_op", pa.array(["copy"] * len(changed), pa.string()))
-    return parquet.fit(changed, columns.changes)
+    return parquet.fit(_as_copied(found), columns.changes)
+
+
+def _as_copied(rows: pa.Table) -> pa.Table:
+    changed = rows.rename_columns([_CHANGED.get(name, name) for name in rows.column_names])
+    return changed.append_column("_op", pa.array(["copy"] * len(changed), pa.string()))
 
 
 def _folded(changes: pa.Table, columns: TableColumns, subject: str) -> pa.Table:

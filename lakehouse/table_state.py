@@ -21,7 +21,7 @@ from lakehouse.deletion_vector import Descriptor, unique_id
 from lakehouse.errors import CorruptCommit, LakeFromNewerVersion
 from lakehouse.store import Store
 
-FORMAT = 1  # property rireki.format; raised when an older Rireki could misread what a newer one writes
+FORMAT = 2  # property rireki.format; raised when an older Rireki could misread what a newer one writes
 KNOWN_FEATURES = frozenset({"deletionVectors", "timestampNtz"})
 
 Action = dict[str, Any]

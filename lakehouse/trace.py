@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import duckdb
 import pyarrow as pa
@@ -12,10 +13,11 @@ import pyarrow as pa
 from cdc.lsn import Lsn
 from cdc.relation import TableName, typed_column
 from lakehouse.answer import time_json
-from lakehouse.columns import TableColumns
+from lakehouse.columns import CHANGE_COLUMNS
 from lakehouse.cuts import Gap
 from lakehouse.duck import identifier, literal, scan
 from lakehouse.errors import UnknownKey, UnknownTable
+from lakehouse.generations import Generation, Generations
 from lakehouse.json_values import JsonValue, json_rows
 from lakehouse.life import Between, Change, Key, Row, Who, changes_of
 from lakehouse.opening import open_table
@@ -36,11 +38,12 @@ def trace(
     table = open_table(root, root.uri("changelog", name), str(name))
     if table is None:
         raise UnknownTable("the lake holds no such table", subject=str(name))
-    columns = TableColumns.stored(pa.schema(table.schema().to_arrow()), table.metadata().configuration)
-    asked = read_key(key, columns.key, str(name))
+    generations = Generations.read(pa.schema(table.schema().to_arrow()), table.metadata().configuration)
+    newest = generations.newest
+    asked = read_key(key, newest.key, str(name))
     with engine.cursor() as cursor, running("trace"):
-        source = _Changelog(cursor, root.uri("changelog", name), table.version(), columns.key, to)
-        changes = changes_of(source.typed(asked, str(name)), columns.key, columns.columns, source.rows_of)
+        source = _Changelog(cursor, root.uri("changelog", name), table.version(), generations, to)
+        changes = changes_of(source.typed(asked, str(name)), newest.key, newest.names, source.rows_of)
         who = _who(root, cursor, changes)
     # A copy's LSN may be some transaction's, but the copy isn't its doing.
     gaps = [gap for gap in timeline.gaps if gap.table in (None, name)]
@@ -110,13 +113,20 @@ def _names_a_text(given: str, columns: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Changelog:
-    """One version of a changelog, by key."""
+    """One version of a changelog, by the key that the table has now: changes from a time when it had columns of other
+    names or types for a key aren't found.
+    """
 
     cursor: duckdb.DuckDBPyConnection
     uri: str
     version: int
-    key: tuple[str, ...]
+    generations: Generations
     to: Lsn
+
+    @property
+    def key(self) -> list[str]:
+        """The key's columns, as they are stored."""
+        return _stored_key(self.generations.newest, self.generations.newest.key)
 
     def typed(self, key: Sequence[str | None], table: str) -> Key:
         """The key as its columns print it: people spell the same value in several ways."""
@@ -140,10 +150,28 @@ class _Changelog:
         )
         texts = [value if isinstance(value, str) else json.dumps(value) for value in key if value is not None]
         found = self.cursor.execute(query, [*texts, *texts]).to_arrow_table()
-        return [self._row(dict(zip(found.column_names, row, strict=True))) for row in json_rows(found)]
+        rows = [dict(zip(found.column_names, row, strict=True)) for row in json_rows(found)]
+        return [self._row(row) for row in rows if self._has_key(row)]
+
+    def _has_key(self, row: dict[str, JsonValue]) -> bool:
+        """Text columns aside: one that has joined the key since then was null before."""
+        asked = [name for name in self.generations.newest.key if typed_column(name) == name]
+        then = self.generations.at(Lsn(cast(int, row["_commit_lsn"])))
+        return row["_op"] == "truncate" or _stored_key(then, asked) == _stored_key(self.generations.newest, asked)
 
     def _row(self, row: dict[str, JsonValue]) -> Row:
-        return row | {"_file": str(row["_file"]).removeprefix(self.uri).lstrip("/")}
+        """By the names that the columns had then."""
+        then = self.generations.at(Lsn(cast(int, row["_commit_lsn"])))
+        named = dict.fromkeys(self.generations.newest.key) | {name: row[name] for name in CHANGE_COLUMNS}
+        named |= {column.name: row[column.stored] for column in then.columns}
+        if (old := cast("dict[str, JsonValue] | None", row["_key"])) is not None:
+            known = {column.name: old[column.stored] for column in then.columns if column.stored in old}
+            named["_key"] = dict.fromkeys(self.generations.newest.key) | known
+        if (left_out := cast("list[JsonValue] | None", row["_unchanged"])) is not None:
+            sources = {column.stored: column.name for column in then.columns}
+            named["_unchanged"] = [sources.get(str(name), name) for name in left_out]
+        names: list[JsonValue] = [*then.names]
+        return named | {"_columns": names, "_file": str(row["_file"]).removeprefix(self.uri).lstrip("/")}
 
     def _casts(self) -> list[str]:
         described = self.cursor.execute(f"DESCRIBE FROM {self._scan()}").fetchall()
@@ -152,6 +180,12 @@ class _Changelog:
 
     def _scan(self) -> str:
         return f"delta_scan({literal(self.uri)}, version => {self.version}, filename => '_file')"
+
+
+def _stored_key(generation: Generation, key: Sequence[str]) -> list[str]:
+    """Where the generation's columns of these names are stored."""
+    stored = {column.name: column.stored for column in generation.columns}
+    return [stored.get(name, "") for name in key]
 
 
 def _who(root: LakeRoot, cursor: duckdb.DuckDBPyConnection, changes: Sequence[Change]) -> dict[Lsn, Who]:

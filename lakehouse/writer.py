@@ -7,7 +7,7 @@ commit carries its own marker, so a crash between any two of them is healed by d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,17 +21,18 @@ import pyarrow as pa
 
 from cdc.batch import TRANSACTIONS_SCHEMA, Batch, Part, TableChanges, TableCopy
 from cdc.lsn import Lsn
-from cdc.relation import TableName
+from cdc.relation import Relation, TableName
 from lakehouse import parquet
 from lakehouse.changelog import Changelog, Staged
 from lakehouse.checkpoints import Checkpoints
-from lakehouse.columns import TableColumns
 from lakehouse.current import Current
 from lakehouse.cuts import Cut, Cuts, Gap
 from lakehouse.errors import BeyondLake
+from lakehouse.generations import Generation, Generations, Held, Hold
 from lakehouse.log import DeltaLog
 from lakehouse.names import from_segment
 from lakehouse.root import LakeRoot, SharedTable, TableKind, table_path
+from lakehouse.stored_rows import as_sourced
 from lakehouse.tail import BUDGET_BYTES, Tails
 from lakehouse.transactions import Transactions
 
@@ -56,9 +57,13 @@ class _Step:
     """What one table has to do for a cut."""
 
     table: _Table
-    columns: TableColumns
+    generations: Generations
     after: Lsn  # changes above this are not in `current` yet
     copied_at: Lsn | None  # the copy among them, if there is one
+
+    def reach(self, to: Lsn) -> Lsn:
+        """How far the table may be brought: not into a stretch that only a copy ends."""
+        return self.generations.state_at(to)
 
 
 class LakeWriter:
@@ -130,23 +135,49 @@ class LakeWriter:
             table = self._tables.get(name)
         return table.changelog.copied_at if table else None
 
+    def tables(self) -> list[TableName]:
+        """Every table that the lake has been told of, by name."""
+        with self._lock:
+            return sorted(self._tables)
+
+    def newest(self, name: TableName) -> Generation | None:
+        """The table's newest generation; None if the lake has never been told of it."""
+        with self._lock:
+            table = self._tables.get(name)
+        return table.changelog.generations.newest if table and table.changelog.generations.all else None
+
+    def held(self, name: TableName) -> Held | None:
+        """The hold that a copy has yet to end."""
+        with self._lock:
+            table = self._tables.get(name)
+        found = list(table.changelog.generations.held()) if table else []
+        return found[-1] if found and found[-1].until is None else None
+
+    def alter(self, relation: Relation, from_lsn: Lsn) -> None:
+        """Follow a change of columns that no row has shown. All changes up to ``from_lsn`` must be durable."""
+        self._table(relation.name).changelog.alter(relation, from_lsn)
+
+    def hold(self, name: TableName, from_lsn: Lsn, hold: Hold) -> None:
+        """Stop bringing the table's state up to date from ``from_lsn`` on, durable at once. A copy ends it."""
+        self._table(name).changelog.hold(from_lsn, hold)
+
     def append_copy(self, copy: TableCopy, *, ends_gap: bool = False) -> None:
-        """Make a table's copy durable. The same copy again, or an older one, does nothing.
+        """Make a table's copy durable. The same copy again, or an older one, does nothing. It ends a hold.
 
         ``ends_gap``: it is what the table has instead of changes that are lost. Changes up to it that are still to come
-        are dropped then. Raises SchemaChangeRefused, NameCollision.
+        are dropped then. Raises NameCollision.
         """
         table = self._table(copy.relation.name)
         self._append(table, lambda: table.changelog.append_copy(copy, ends_gap=ends_gap), copy.snapshot_lsn)
 
-    def stage(self, part: Part, staged: StagedRows) -> StagedRows:
+    def stage(self, part: Part, staged: StagedRows, vouched: Collection[Relation] = ()) -> StagedRows:
         """Write a part of a large transaction into files that no version holds yet; durable with ``append``.
 
-        Raises SchemaChangeRefused, NameCollision.
+        Raises NameCollision.
         """
 
         def stage(item: tuple[TableName, list[TableChanges]]) -> tuple[TableName, Staged | None]:
-            return item[0], self._table(item[0]).changelog.stage(item[1], staged.get(item[0]))
+            return item[0], self._table(item[0]).changelog.stage(item[1], staged.get(item[0]), vouched)
 
         written = _each(self._appending, stage, _by_table(part.tables).items())
         return {**staged, **{name: rows for name, rows in written if rows is not None}}
@@ -156,18 +187,19 @@ class LakeWriter:
         for name, rows in staged.items():
             self._table(name).changelog.discard(rows)
 
-    def append(self, batch: Batch, staged: StagedRows = NOTHING_STAGED) -> None:
+    def append(self, batch: Batch, staged: StagedRows = NOTHING_STAGED, vouched: Collection[Relation] = ()) -> None:
         """Make a batch durable: every table's changelog, then ``transactions``. Rows that are there already are
-        skipped, and so are rows that a table's first copy has covered. Raises SchemaChangeRefused, NameCollision.
+        skipped, and so are rows that a table's first copy has covered. Raises NameCollision.
 
-        ``staged``: the parts of the one transaction that this batch ends. They are committed with it.
+        ``staged``: the parts of the one transaction that this batch ends. They are committed with it. ``vouched``:
+        relations whose new columns came empty, says the source's catalogue.
         """
         changes: dict[TableName, list[TableChanges]] = {**{name: [] for name in staged}, **_by_table(batch.tables)}
 
         def append(item: tuple[TableName, list[TableChanges]]) -> None:
             name, reaches = item[0], batch.end_lsn.before()
             table, parts = self._table(name), staged.get(name)
-            self._append(table, lambda: table.changelog.append(item[1], batch.end_lsn, parts), reaches)
+            self._append(table, lambda: table.changelog.append(item[1], batch.end_lsn, parts, vouched), reaches)
             if parts:
                 self._tails.doubt(name, reaches)  # too much to be kept: what was staged is only in the changelog
 
@@ -193,9 +225,10 @@ class LakeWriter:
                 return None
             versions = dict(_each(self._applying, lambda step: self._step(step, to, source_time), steps))
             last = self._cuts.last
-            if last and self.cut_at == to and last.versions == versions and not self._gaps:
+            gaps = (*self._gaps, *self._holds(to))
+            if last and self.cut_at == to and last.versions == versions and not gaps:
                 return last
-            cut = Cut(to, source_time.astimezone(UTC), datetime.now(UTC), versions, tuple(self._gaps))
+            cut = Cut(to, source_time.astimezone(UTC), datetime.now(UTC), versions, gaps)
             self._cuts.append(cut)
             self._gaps.clear()
             return cut
@@ -241,16 +274,33 @@ class LakeWriter:
             tables = sorted(self._tables.values(), key=lambda table: table.name)
         steps = []
         for table in tables:
-            copied_at, columns = table.changelog.copied_at, table.changelog.columns
-            if copied_at is None or columns is None:
+            copied_at, generations = table.changelog.copied_at, table.changelog.generations
+            if copied_at is None or not generations.all:
                 continue
             table.current.settle()
             if table.current.copied_at is None or table.current.copied_at < copied_at:
-                steps.append(_Step(table, columns, copied_at.before(), copied_at))
+                steps.append(_Step(table, generations, copied_at.before(), copied_at))
             else:
                 after = max(table.current.at or copied_at, self.cut_at or copied_at)
-                steps.append(_Step(table, columns, after, None))
+                steps.append(_Step(table, generations, after, None))
         return steps
+
+    def _holds(self, to: Lsn) -> list[Gap]:
+        """What the tables' holds leave open, as far as a cut at ``to`` has come and the cuts haven't told it yet."""
+        with self._lock:
+            tables = sorted(self._tables.values(), key=lambda table: table.name)
+        gaps = [
+            Gap(
+                table.name,
+                held.hold.certain_to,
+                held.until if held.until is not None and held.until <= to else None,
+                held.hold.reason,
+            )
+            for table in tables
+            for held in table.changelog.generations.held()
+            if held.at < to
+        ]
+        return [gap for gap in gaps if gap not in self._cuts.told]
 
     @staticmethod
     def _lies_beyond(step: _Step, to: Lsn) -> bool:
@@ -258,27 +308,29 @@ class LakeWriter:
         return (step.copied_at is not None and step.copied_at > to) or (at is not None and at > to)
 
     def _step(self, step: _Step, to: Lsn, source_time: datetime) -> tuple[TableName, int]:
-        table, name = step.table, step.table.name
-        pieces = self._pieces(step, to)
-        first = next(pieces, None)
-        version = table.current.version
-        if first is not None or step.copied_at is not None:
-            rows = chain([] if first is None else [first], pieces)
-            version = table.current.advance(rows, step.columns, to, source_time, step.copied_at)
-        self._tails.applied(name, to)
-        return name, version
+        """Generation by generation, because rows of two shapes can't be folded together."""
+        table, after, copied_at = step.table, step.after, step.copied_at
+        version, reach = table.current.version, step.reach(to)
+        for generation, end in step.generations.between(after, reach) if after < reach else ():
+            pieces = self._pieces(step, generation, after, end)
+            first = next(pieces, None)
+            if first is not None or copied_at is not None or generation.from_lsn > step.after:
+                rows = chain([] if first is None else [first], pieces)
+                columns = step.generations.columns(generation)
+                version = table.current.advance(rows, columns, end, source_time, copied_at)
+            after, copied_at = end, None
+        self._tails.applied(table.name, to)
+        return table.name, version
 
-    def _pieces(self, step: _Step, to: Lsn) -> Iterator[pa.Table]:
+    def _pieces(self, step: _Step, generation: Generation, after: Lsn, to: Lsn) -> Iterator[pa.Table]:
         """What a table has to apply, in order, never more at once than memory is meant to hold."""
-        if step.after >= to:
-            return
-        stored, held = self._tails.take(step.table.name, step.after, to)
+        stored, held = self._tails.take(step.table.name, after, to)
         if stored is not None:
             for rows in step.table.changelog.stretches(*stored, self._stretch_rows):
                 if rows.num_rows:
-                    yield parquet.fit(rows, step.columns.changes)
+                    yield as_sourced(rows, generation, step.generations)
         if held:
-            yield in_order(held, step.columns.changes)
+            yield as_sourced(in_order(held, step.generations.stored), generation, step.generations)
 
     def _append(self, table: _Table, append: Callable[[], pa.Table | None], reaches: Lsn) -> None:
         try:

@@ -33,11 +33,11 @@ class Copies:
         self._catalogue = Catalogue(dsn)
 
     def missing(self) -> None:
-        """Copy every published table that was never copied."""
+        """Copy every published table that was never copied, or whose state only a copy can bring up to date."""
         with explained(self._dsn, publication=self._publication), connect(self._dsn) as connection:
             listed = published_tables(connection, self._publication)
-        if not listed or any(not self.is_copied(name) for name in listed):
-            self._copy(lambda table: not self.is_copied(table))
+        if not listed or any(self.is_due(name) for name in listed):
+            self._copy(self.is_due)
 
     def again(self, names: tuple[TableName, ...]) -> None:
         """Copy published tables again; all of them when none is named."""
@@ -55,12 +55,16 @@ class Copies:
     def requested(self, requests: Iterable[ResyncRequest]) -> None:
         """Serve what came through the stream. A request older than a table's copy has been served before."""
         for request in requests:
-            self._copy(partial(self._is_due, request))
+            self._copy(partial(self._asks_for, request))
+
+    def is_due(self, table: TableName) -> bool:
+        held = self._writer.held(table)
+        return not self.is_copied(table) or (held is not None and held.hold.by_itself)
 
     def is_copied(self, table: TableName) -> bool:
         return self._writer.copied_at(table) is not None
 
-    def _is_due(self, request: ResyncRequest, table: TableName) -> bool:
+    def _asks_for(self, request: ResyncRequest, table: TableName) -> bool:
         copied_at = self._writer.copied_at(table)
         return (not request.tables or table in request.tables) and (copied_at is None or copied_at < request.commit_lsn)
 

@@ -137,6 +137,10 @@ class Follower:
         self._applier.reach(batch.end_lsn, batch.source_time)
         self._progressed_at = time.monotonic()
         self._on_durable(batch)
+        if any(self._copies.is_due(changes.relation.name) for changes in batch.tables):
+            # Columns changed in a way that only a copy can tell. After a crash, the next start finds it due, too.
+            self._copies.missing()
+            beat(self._dsn)  # gives a source at rest something behind the copy to pass
 
     def _only_copied(self, batch: Batch) -> Batch:
         """Changes of a table that has just joined the publication stand on its copy: make that first.

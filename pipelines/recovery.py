@@ -63,7 +63,15 @@ def gaps_from(writer: LakeWriter, after: Lsn, reason: str) -> tuple[Gap, ...]:
 
 def is_accepted(writer: LakeWriter, reached: Lsn) -> bool:
     """Whether the open gap is on record; before the first cut nobody has read anything, so nobody is asked."""
-    return writer.cut_at is None or _starts_at(reached, writer.open_gaps())
+    return writer.cut_at is None or _starts_at(
+        reached, (gap for gap in writer.open_gaps() if not _is_hold(writer, gap))
+    )
+
+
+def _is_hold(writer: LakeWriter, gap: Gap) -> bool:
+    """A table that waits for a copy tells a gap, too; nobody has accepted that."""
+    held = None if gap.table is None else writer.held(gap.table)
+    return held is not None and (held.hold.certain_to, held.hold.reason) == (gap.from_lsn, gap.reason)
 
 
 def gap_accepted(config: Config, end: StreamEnd) -> bool:

@@ -70,6 +70,11 @@ class Pipeline:
     def reconcile(self) -> Reconciliation:
         return reconcile(self.config)
 
+    def reconcile_drained(self) -> Reconciliation:
+        """Source and lake compared while nobody captures otherwise."""
+        with self.running():
+            return self.reconcile()
+
     def lake(self) -> Lake:
         return Lake.open(self.config.lake_root())
 

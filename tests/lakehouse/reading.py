@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from cdc.lsn import Lsn
+from cdc.relation import Relation
 from lakehouse.cuts import Cut
 from lakehouse.lake import Lake
 from lakehouse.root import LakeRoot
@@ -25,15 +27,21 @@ class LiveLake:
         self.writer.append_copy(copy)
         self.first_cut = self.cut()
 
-    def commit(self, *changes: Change, at: datetime | None = None, actor: str | None = None) -> Lsn:
+    def commit(
+        self,
+        *changes: Change,
+        at: datetime | None = None,
+        actor: str | None = None,
+        vouched: Collection[Relation] = (),
+    ) -> Lsn:
         """One transaction at the source, durable in the lake."""
         lsn = self.source.commit(*changes, at=at, actor=actor)
-        self.append()
+        self.append(vouched)
         return lsn
 
-    def append(self) -> None:
+    def append(self, vouched: Collection[Relation] = ()) -> None:
         """Make durable what the source has committed; an idle advance if there is nothing."""
-        self.writer.append(self.source.batch())
+        self.writer.append(self.source.batch(), vouched=vouched)
 
     def cut(self) -> Cut:
         batch = self.source.batch()

@@ -18,8 +18,13 @@ START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 
 def relation(name: str, columns: Mapping[str, pa.DataType], key: Sequence[str] = ()) -> Relation:
     identity = ReplicaIdentity.DEFAULT if key else ReplicaIdentity.FULL
-    listed = tuple(Column(column, 0, -1, kind, column in key) for column, kind in columns.items())
+    listed = tuple(Column(column, _oid(kind), -1, kind, column in key) for column, kind in columns.items())
     return Relation(TableName.parse(name), 16384, identity, listed)
+
+
+def _oid(kind: pa.DataType) -> int:
+    """Some number that tells types apart."""
+    return sum(position * code for position, code in enumerate(str(kind).encode(), 1))
 
 
 USERS = relation("public.users", {"id": pa.int64(), "name": pa.string(), "bio": pa.string()}, key=["id"])

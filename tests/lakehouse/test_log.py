@@ -75,7 +75,7 @@ def test_a_lake_of_a_newer_format_is_left_alone(local_root: LakeRoot, monkeypatc
     writer.append(source.batch())
     monkeypatch.setattr(table_state, "FORMAT", 0)
 
-    with pytest.raises(LakeFromNewerVersion, match="format 1"):
+    with pytest.raises(LakeFromNewerVersion, match="format 2"):
         LakeWriter.open(local_root, "main")
 
 
