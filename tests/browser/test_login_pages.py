@@ -135,6 +135,11 @@ def test_every_page_fits_a_phone_and_works_by_keyboard(browser: WebDriver, auth:
     other = auth.browser()
     other.log_in(member)
 
+    elsewhere = auth.member(name="佐藤 陽子", email=member.address)
+    enter(browser, auth, elsewhere)
+    arrived(browser, "For whom do you work now?")
+    look(browser, tmp_path, "For whom do you work now?")
+    auth.directory.do(f"/v1/users/{elsewhere.id}/suspend", version=2)
     browser.get(auth.enrolment(member))
     look(browser, tmp_path, "Choose your password")
     browser.get(f"{auth.issuer}/login")

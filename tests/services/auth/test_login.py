@@ -73,6 +73,26 @@ def test_a_login_that_no_product_asked_for_ends_at_the_account(auth: Auth) -> No
     assert "佐藤 陽子" in browser.get("/account").text
 
 
+def test_somebody_known_to_several_tenants_chooses_and_sees_only_those_that_know_the_password(auth: Auth) -> None:
+    first = auth.member(name="佐藤 陽子")
+    second = auth.member(name="佐藤 陽子", email=first.address)
+    auth.member(name="佐藤 陽子", email=first.address, password="another long password")
+    browser = auth.browser()
+
+    page = browser.log_in(first)
+    told = came_back(browser.submit(page, choice="1"))
+
+    assert page.text.count('name="choice"') == 2
+    chosen = browser.userinfo(browser.exchange(told["code"]).json()["access_token"]).json()["sub"]
+    other = auth.browser()
+    others = came_back(other.submit(other.log_in(first), choice="0"))
+    assert {chosen, other.userinfo(other.exchange(others["code"]).json()["access_token"]).json()["sub"]} == {
+        first.id,
+        second.id,
+    }
+    assert other.submit(other.log_in(first, prompt="login"), choice="2").status_code == 422
+
+
 def test_the_wrong_password_and_an_unknown_address_get_the_same_answer(auth: Auth) -> None:
     member, browser = auth.member(), auth.browser()
 
