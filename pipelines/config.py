@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from lakehouse.root import LakeRoot
 from pipelines.errors import ConfigInvalid, ConfigMissing, ConfigUnreadable, Problem
-from pipelines.sections import SECTIONS, Alerts, Capture, Lake, Source, Stream
+from pipelines.sections import SECTIONS, Alerts, Capture, Lake, Outbox, Source, Stream
 
 DEFAULT_FILE = Path("rireki.toml")
 EMBEDDED_FILE = Path(".rireki/rireki.toml")  # written by `rireki up`
@@ -37,6 +37,7 @@ class Config(BaseSettings):
     lake: Lake
     capture: Capture = Capture()
     alerts: Alerts = Alerts()
+    outbox: Outbox = Outbox()
 
     _file: Path = PrivateAttr(default=DEFAULT_FILE)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 _SLOT_NAME = re.compile(r"\A[a-z0-9_]{1,63}\Z")
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -149,10 +149,49 @@ class Alerts(BaseModel):
     )
 
 
+class OutboxDestination(BaseModel):
+    """One queue or webhook that events are handed on to."""
+
+    model_config = _STRICT
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    kind: Literal["sqs", "webhook"]
+    url: str
+    table: str = "auth.events"
+    events: tuple[str, ...] = ("login.*", "session.*")
+    start: Literal["now", "beginning"] = "now"
+    max_attempts: int = Field(default=8, ge=1, le=100)
+    secret_file: Path | None = None
+    region: str = "us-east-1"
+    endpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _keeps_the_order(self) -> OutboxDestination:
+        if self.kind == "sqs" and not self.url.endswith(".fifo"):
+            raise ValueError(f"{self.url}: only a FIFO queue keeps the order; its URL ends in .fifo")
+        if self.kind == "webhook" and not self.url.startswith(("https://", "http://")):
+            raise ValueError(f"{self.url}: a webhook's URL begins with https://")
+        return self
+
+
+class Outbox(BaseModel):
+    """Who else gets domain events: see docs/operating/outbox.md."""
+
+    model_config = _STRICT
+
+    poll_seconds: float = Field(
+        default=2, gt=0, le=3600, description="How often the lake is asked for new events. The source is asked nothing."
+    )
+    destinations: tuple[OutboxDestination, ...] = Field(
+        default=(), description="Tables [[outbox.destinations]] with name, kind (sqs, webhook), url, table, events."
+    )
+
+
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "source": Source,
     "stream": Stream,
     "lake": Lake,
     "capture": Capture,
     "alerts": Alerts,
+    "outbox": Outbox,
 }

@@ -35,6 +35,7 @@ COMMANDS = {
     "history": "Build the table of intervals: what each row was, from when to when.",
     "resync": "Copy tables again without stopping the stream.",
     "reconcile": "Compare source and lake by value at one LSN.",
+    "outbox": "Hand domain events on to queues and webhooks, at least once, in order.",
 }
 
 app = App(
