@@ -71,7 +71,8 @@ def source(database: Database, tmp_path: Path) -> Source:
     database.execute(
         "CREATE SCHEMA auth",
         "CREATE TABLE auth.events (event_id uuid PRIMARY KEY, aggregate_type text NOT NULL, "
-        "aggregate_id text NOT NULL, aggregate_version bigint NOT NULL, event_type text NOT NULL, after jsonb NOT NULL, recorded_at timestamptz)",
+        "aggregate_id text NOT NULL, aggregate_version bigint NOT NULL, "
+        "event_type text NOT NULL, after jsonb NOT NULL, recorded_at timestamptz)",
         f"CREATE PUBLICATION {database.name} FOR TABLE auth.events",
     )
     file = tmp_path / "rireki.toml"
