@@ -32,6 +32,15 @@ Built from the changelogs (any process, one per table):
     history          every interval, as a table; its writing side
     history_build    bringing it up to the newest cut
 
+Kept (any process, now and then):
+
+    promise          how long what lasts, on record in the lake itself
+    thinning         which versions a promise keeps
+    pins             versions that stay whatever their age
+    retained         which versions maintenance has kept
+    sweep            what can go without taking anything from a version that is kept
+    maintenance      one run: remove what was let go, decide anew
+
 Read (any process, many at once):
 
     lake             the door: tables, rows, SQL and one row's life, as of any moment that the lake holds
@@ -41,7 +50,6 @@ Read (any process, many at once):
     opening          a Delta table at one version, or why not
     log_past         what a table's log still tells of its past
     versions         which version stands for which source time and LSN
-    retained         which versions maintenance has kept
     starting_point   a version, intervals, or nothing: where a table's rows come from
     table_as_of      that start, and the changelog after it folded over
     intervals_as_of  the same for intervals

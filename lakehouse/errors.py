@@ -16,6 +16,9 @@
     ├── UnknownTable             the lake doesn't hold such a table
     ├── UnknownKey               text that can't be a key of the table
     ├── HistoryIncomplete        the answer would need something that is no longer there
+    ├── PromiseBroken            maintenance would keep less than was promised, or finds less than that
+    ├── PinExists                that name already keeps versions
+    ├── UnknownPin               no pin has that name
     ├── QueryRefused             SQL that doesn't only read this lake, or that isn't SQL
     └── EngineMissing            DuckDB lacks the extension that reads the lake
 
@@ -89,6 +92,18 @@ class UnknownKey(LakeError):
 
 class HistoryIncomplete(LakeError):
     default_fix = "ask for a later moment, or rireki resync the table; rireki status shows what is complete"
+
+
+class PromiseBroken(LakeError):
+    default_fix = "correct [retention] in rireki.toml; if less is meant: rireki maintain --accept-less"
+
+
+class PinExists(LakeError):
+    default_fix = "choose another name, or: rireki unpin {subject}"
+
+
+class UnknownPin(LakeError):
+    default_fix = "rireki pin lists them"
 
 
 class QueryRefused(LakeError):

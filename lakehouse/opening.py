@@ -13,7 +13,15 @@ from lakehouse.errors import HistoryIncomplete, LakeFromNewerVersion, LakeUnreac
 from lakehouse.root import LakeRoot
 from lakehouse.table_state import FORMAT
 
-_MISSING = ("not found", "no such file", "nosuchkey", "does not exist", "no files in log segment", "404")
+_MISSING = (
+    "not found",
+    "no such file",
+    "nosuchkey",
+    "does not exist",
+    "no files in log segment",
+    "specified end version",
+    "404",
+)
 
 
 def open_table(root: LakeRoot, uri: str, subject: str, version: int | None = None) -> DeltaTable | None:

@@ -10,7 +10,8 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -23,6 +24,15 @@ from lakehouse.errors import BucketMissing, ConditionalPutRefused, LakeUnreachab
 # Options of delta-rs that say how *it* commits; our own put-if-absent needs none of them.
 _DELTA_ONLY = frozenset({"aws_s3_allow_unsafe_rename", "aws_s3_locking_provider", "aws_conditional_put"})
 _CLIENT_OPTIONS = frozenset({"allow_http", "allow_invalid_certificates", "timeout", "connect_timeout", "proxy_url"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that is there. ``path`` is relative to the folder that was listed; ``modified`` is UTC, the store's."""
+
+    path: str
+    size_bytes: int
+    modified: datetime
 
 
 class Store(Protocol):
@@ -42,6 +52,9 @@ class Store(Protocol):
 
     def names(self, folder: str, after: str = "") -> list[str]:
         """Names of the objects right below ``folder`` that sort after ``after``, sorted."""
+
+    def listed(self, folder: str) -> list[Stored]:
+        """Every object below ``folder``, however deep, sorted by path."""
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders right below ``folder``, sorted."""
@@ -101,6 +114,18 @@ class LocalStore:
 
     def names(self, folder: str, after: str = "") -> list[str]:
         return sorted(entry.name for entry in self._entries(folder) if entry.is_file() and entry.name > after)
+
+    def listed(self, folder: str) -> list[Stored]:
+        top, found = self._root / folder, []
+        for path in (Path(at) / name for at, _, names in os.walk(top) for name in names):
+            with self._said():
+                try:
+                    told = path.stat()
+                except FileNotFoundError:
+                    continue  # it went while we looked
+            modified = datetime.fromtimestamp(told.st_mtime, UTC)
+            found.append(Stored(path.relative_to(top).as_posix(), told.st_size, modified))
+        return sorted(found, key=lambda one: one.path)
 
     def folders(self, folder: str) -> list[str]:
         return sorted(entry.name for entry in self._entries(folder) if entry.is_dir())
@@ -208,6 +233,17 @@ class RemoteStore:
             found = [entry["path"] for chunk in obstore.list(self._store, folder, offset=offset) for entry in chunk]
         names = [path.removeprefix(f"{folder}/") for path in found]
         return sorted(name for name in names if "/" not in name and name > after)
+
+    def listed(self, folder: str) -> list[Stored]:
+        with self._said():
+            entries = [entry for chunk in obstore.list(self._store, folder) for entry in chunk]
+        return sorted(
+            (
+                Stored(entry["path"].removeprefix(f"{folder}/"), entry["size"], entry["last_modified"].astimezone(UTC))
+                for entry in entries
+            ),
+            key=lambda one: one.path,
+        )
 
     def folders(self, folder: str) -> list[str]:
         with self._said():

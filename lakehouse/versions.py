@@ -18,7 +18,10 @@ from lakehouse.errors import LakeEmpty
 from lakehouse.json_values import JsonValue
 from lakehouse.log_past import objects_of, states
 from lakehouse.opening import open_table, reading
+from lakehouse.retained import Kept, Retained
 from lakehouse.root import LakeRoot, table_path
+
+_BEGINNING = Lsn(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,33 @@ class TableVersion:
 
 
 def versions_of(root: LakeRoot, name: TableName, last: int | None = None) -> list[TableVersion]:
-    """The versions that cuts name, oldest first: all, or the ``last`` few. Raises LakeEmpty before the first cut."""
+    """The versions that cuts name and maintenance has kept, oldest first: all, or the ``last`` few.
+
+    Raises LakeEmpty before the first cut.
+    """
+    retained = Retained.read(root.store(), name)
+    told = _told(root, name)
+    told = told.filter((told["version"] >= retained.since) | told["version"].is_in([k.version for k in retained.kept]))
+    if last is not None:
+        told = told.tail(last)
+    readable = _readable(root, name, told["version"].to_list())
+    return [_version(row, row["version"] in readable) for row in told.iter_rows(named=True)]
+
+
+def told_versions(root: LakeRoot, name: TableName, since: Lsn) -> list[Kept]:
+    """The versions that cuts at or after ``since`` name, oldest first. Raises LakeEmpty before the first cut."""
+    rows = map(_version, _told(root, name, since).iter_rows(named=True))
+    return [Kept(one.version, one.to_lsn, one.from_time, one.written_at) for one in rows]
+
+
+def _told(root: LakeRoot, name: TableName, since: Lsn = _BEGINNING) -> pl.DataFrame:
     cuts = open_table(root, root.uri_of("cuts"), "cuts")
     if cuts is None:
         raise LakeEmpty("no cut has been written yet: nothing can be read", subject=root.url)
     with reading("cuts"):
-        told = (
+        return (
             pl.scan_delta(cuts)
+            .filter(pl.col("cut_lsn") >= since.value)
             .select("cut_lsn", "source_time", "written_at", pl.col("versions").map.get(str(name)).alias("version"))
             .filter(pl.col("version").is_not_null())
             .group_by("version")
@@ -72,13 +95,9 @@ def versions_of(root: LakeRoot, name: TableName, last: int | None = None) -> lis
             .sort("version")
             .collect()
         )
-    if last is not None:
-        told = told.tail(last)
-    readable = _readable(root, name, told["version"].to_list())
-    return [_version(row, row["version"] in readable) for row in told.iter_rows(named=True)]
 
 
-def _version(row: dict[str, datetime | int], readable: bool) -> TableVersion:
+def _version(row: dict[str, datetime | int], readable: bool = True) -> TableVersion:
     times = [value.astimezone(UTC) for value in row.values() if isinstance(value, datetime)]
     version, from_lsn, to_lsn = (value for value in row.values() if isinstance(value, int))
     return TableVersion(version, Lsn(from_lsn), Lsn(to_lsn), times[0], times[1], times[2], readable)

@@ -45,6 +45,10 @@ StagedRows: TypeAlias = Mapping[TableName, Staged]
 NOTHING_STAGED: StagedRows = MappingProxyType({})
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     name: TableName
@@ -72,9 +76,16 @@ class LakeWriter:
     """
 
     def __init__(
-        self, root: LakeRoot, stream: str, *, tail_bytes: int = BUDGET_BYTES, stretch_rows: int = STRETCH_ROWS
+        self,
+        root: LakeRoot,
+        stream: str,
+        *,
+        tail_bytes: int = BUDGET_BYTES,
+        stretch_rows: int = STRETCH_ROWS,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self.root = root
+        self._clock = clock
         self.stream = stream
         self._store = root.store()
         self._checkpoints = Checkpoints(root.storage_options)
@@ -228,7 +239,7 @@ class LakeWriter:
             gaps = (*self._gaps, *self._holds(to))
             if last and self.cut_at == to and last.versions == versions and not gaps:
                 return last
-            cut = Cut(to, source_time.astimezone(UTC), datetime.now(UTC), versions, gaps)
+            cut = Cut(to, source_time.astimezone(UTC), self._clock(), versions, gaps)
             self._cuts.append(cut)
             self._gaps.clear()
             return cut
@@ -240,7 +251,7 @@ class LakeWriter:
             if last is None:
                 self._gaps += gaps
             elif gaps:
-                self._cuts.append(replace(last, written_at=datetime.now(UTC), gaps=gaps))
+                self._cuts.append(replace(last, written_at=self._clock(), gaps=gaps))
 
     def open_gaps(self) -> tuple[Gap, ...]:
         """Gaps whose end hasn't been told, those of other streams too."""

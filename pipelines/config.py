@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from lakehouse.root import LakeRoot
 from pipelines.errors import ConfigInvalid, ConfigMissing, ConfigUnreadable, Problem
-from pipelines.sections import SECTIONS, Alerts, Capture, Lake, Outbox, Source, Stream
+from pipelines.sections import SECTIONS, Alerts, Capture, Lake, Outbox, Retention, Source, Stream
 
 DEFAULT_FILE = Path("rireki.toml")
 EMBEDDED_FILE = Path(".rireki/rireki.toml")  # written by `rireki up`
@@ -36,6 +36,7 @@ class Config(BaseSettings):
     stream: Stream = Stream()
     lake: Lake
     capture: Capture = Capture()
+    retention: Retention = Retention()
     alerts: Alerts = Alerts()
     outbox: Outbox = Outbox()
 

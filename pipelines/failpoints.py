@@ -26,7 +26,7 @@ from threading import Lock
 from cdc.errors import RirekiError, SourceUnreachable
 from lakehouse.errors import LakeUnreachable
 from lakehouse.root import LakeRoot
-from lakehouse.store import Store
+from lakehouse.store import Store, Stored
 
 VARIABLE = "RIREKI_FAILPOINTS"
 STATIONS = (
@@ -106,6 +106,9 @@ class _WatchedStore:
 
     def names(self, folder: str, after: str = "") -> list[str]:
         return self._store.names(folder, after)
+
+    def listed(self, folder: str) -> list[Stored]:
+        return self._store.listed(folder)
 
     def folders(self, folder: str) -> list[str]:
         return self._store.folders(folder)

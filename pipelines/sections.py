@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from lakehouse.promise import Promise
+
 _SLOT_NAME = re.compile(r"\A[a-z0-9_]{1,63}\Z")
+_DURATION = re.compile(r"\A(?P<count>\d{1,5}) (?P<unit>hour|day|week|month|year)s?\Z")
+# A month or a year is the longest one: a promise may be kept longer, never shorter.
+_UNITS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24, "year": 366 * 24}
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -46,6 +53,32 @@ def _lake_url(url: str) -> str:
     if not url or (scheme == "s3" and not rest.split("/")[0]):
         raise ValueError(f"must name a bucket or a folder, got {url!r}")
     return url
+
+
+def _duration(text: str) -> str:
+    if text != "forever" and not _DURATION.match(text):
+        raise ValueError(f"must be forever or like '36 hours', '7 days', '3 months', '10 years', got {text!r}")
+    return text
+
+
+def _finite(text: str) -> str:
+    if text == "forever":
+        raise ValueError("can't be forever: every version for ever would keep every file for ever; say '10 years'")
+    return _duration(text)
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"must be a time zone's name, such as Asia/Tokyo, got {name!r}") from None
+    return name
+
+
+def duration(text: str) -> timedelta | None:
+    """What a checked setting means; None: for ever."""
+    match = _DURATION.match(text)
+    return timedelta(hours=int(match["count"]) * _UNITS[match["unit"]]) if match else None
 
 
 class Source(BaseModel):
@@ -136,6 +169,38 @@ class Capture(BaseModel):
     )
 
 
+class Retention(BaseModel):
+    """What is promised to last, counted back from the newest cut. `rireki maintain` keeps it and removes the rest."""
+
+    model_config = _STRICT
+
+    every_version: Annotated[str, AfterValidator(_finite)] = Field(
+        default="7 days", description="Every Delta version of every table: what other engines read of the last week."
+    )
+    hourly_versions: Annotated[str, AfterValidator(_finite)] = Field(
+        default="3 months", description="Then the last version before each hour."
+    )
+    daily_versions: Annotated[str, AfterValidator(_finite)] = Field(
+        default="10 years", description="Then the last before each day, so that any date answers for years."
+    )
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="UTC", description="Whose hours and days these are. Spark's session should ask in the same zone."
+    )
+    changelog: Annotated[str, AfterValidator(_duration)] = Field(
+        default="forever", description="Every change: any commit answers exactly. What is older goes by history."
+    )
+    history: Annotated[str, AfterValidator(_duration)] = Field(
+        default="forever", description="Intervals: as exact, smaller, and built by `rireki history`."
+    )
+
+    def promise(self) -> Promise:
+        """The same for the lake."""
+        every, hourly, daily = (
+            duration(text) or timedelta() for text in (self.every_version, self.hourly_versions, self.daily_versions)
+        )
+        return Promise(every, hourly, daily, self.zone, duration(self.changelog), duration(self.history))
+
+
 class Alerts(BaseModel):
     """Who is told when the lake falls behind."""
 
@@ -192,6 +257,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "stream": Stream,
     "lake": Lake,
     "capture": Capture,
+    "retention": Retention,
     "alerts": Alerts,
     "outbox": Outbox,
 }

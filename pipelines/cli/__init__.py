@@ -35,6 +35,9 @@ COMMANDS = {
     "history": "Build the table of intervals: what each row was, from when to when.",
     "resync": "Copy tables again without stopping the stream.",
     "reconcile": "Compare source and lake by value at one LSN.",
+    "maintain": "Keep what is promised, remove what nobody was promised.",
+    "pin": "Keep the versions of one moment, whatever their age.",
+    "unpin": "Take a pin out.",
     "outbox": "Hand domain events on to queues and webhooks, at least once, in order.",
 }
 

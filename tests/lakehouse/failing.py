@@ -8,7 +8,7 @@ from typing import Literal
 
 from lakehouse.errors import LakeUnreachable
 from lakehouse.root import LakeRoot
-from lakehouse.store import Store
+from lakehouse.store import Store, Stored
 
 
 @dataclass
@@ -61,6 +61,9 @@ class _FailingStore:
 
     def names(self, folder: str, after: str = "") -> list[str]:
         return self._store.names(folder, after)
+
+    def listed(self, folder: str) -> list[Stored]:
+        return self._store.listed(folder)
 
     def folders(self, folder: str) -> list[str]:
         return self._store.folders(folder)

@@ -59,19 +59,23 @@ def truncate(relation: Relation) -> Change:
 
 
 class Source:
-    """A source's log: every commit takes the next LSN and the next second."""
+    """A source's log: every commit takes the next LSN and the next second. ``idle`` lets time pass besides."""
 
     def __init__(self, stream: str = "main") -> None:
         self.stream = stream
         self.position = 0x16_0000_1000
         self._from = Lsn(self.position)
         self._commits = 0
+        self._idled = timedelta()
         self._pending: list[tuple[Change, dict[str, Any]]] = []
         self._transactions: list[dict[str, Any]] = []
 
     @property
     def now(self) -> datetime:
-        return START + timedelta(seconds=self._commits)
+        return START + timedelta(seconds=self._commits) + self._idled
+
+    def idle(self, time: timedelta) -> None:
+        self._idled += time
 
     def commit(self, *changes: Change, at: datetime | None = None, actor: str | None = None) -> Lsn:
         """One transaction; returns its commit LSN."""

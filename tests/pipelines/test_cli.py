@@ -235,6 +235,34 @@ def test_a_reader_that_goes_away_is_no_error(shop: tuple[Database, Path]) -> Non
     assert words == b""
 
 
+def test_maintenance_tells_what_it_did_and_refuses_to_keep_less_than_promised(
+    rireki: Commands, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = rireki.json("maintain", "--dry-run")
+    assert "every version since" in rireki("maintain")
+    told = rireki.json("maintain", "shop.values")
+    monkeypatch.setenv("RIREKI_RETENTION__DAILY_VERSIONS", "1 year")
+
+    refused = rireki.json("maintain", code=2)["error"]
+
+    names = [one["table"] for one in planned["tables"]]
+    assert names == ["current/shop/values", "changelog/shop/values", "history/shop/values", "transactions", "cuts"]
+    assert (told["tables"][0]["refused"], told["tables"][0]["removed_objects"]) == (None, 0)
+    assert "daily was promised for 3660 days and is now 366 days" in refused["what"]
+    assert "--accept-less" in refused["next"]
+
+
+def test_a_moment_is_pinned_listed_and_unpinned(rireki: Commands) -> None:
+    made = rireki.json("pin", "year-end", "--reason", "the auditors")
+
+    assert [pin["name"] for pin in rireki.json("pin")["pins"]] == ["year-end"]
+    assert "the auditors" in rireki("pin")
+    assert rireki.json("pin", "year-end", code=2)["error"]["next"].endswith("rireki unpin year-end")
+    assert rireki.json("unpin", "year-end") == made
+    assert rireki.json("pin")["pins"] == []
+    assert rireki.json("unpin", "year-end", code=2)["error"]["kind"] == "UnknownPin"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run([command, "--help"]) == 0
