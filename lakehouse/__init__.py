@@ -45,6 +45,7 @@ Read (any process, many at once):
 
     lake             the door: tables, rows, SQL and one row's life, as of any moment that the lake holds
     moment           what people type for a moment: an LSN, a time, a day, now
+    events           cuts and commits as a line of LSNs and times
     timeline         how far the lake holds, and which LSN a time means
     as_of            a moment becomes an LSN, the cut to start from, and the verdict
     opening          a Delta table at one version, or why not

@@ -15,8 +15,9 @@ from cdc.lsn import Lsn
 from cdc.relation import TableName
 from lakehouse.cuts import Cut, Gap
 from lakehouse.errors import BeforeFirstCut, BeyondLake
+from lakehouse.events import Event
 from lakehouse.moment import AtLsn, AtTime, Moment, NewestCut, NewestHeld
-from lakehouse.timeline import Event, Timeline
+from lakehouse.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)

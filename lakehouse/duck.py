@@ -10,6 +10,7 @@ and here DuckDB itself may open files of the lake only, and can't be told otherw
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.resources
 import os
 import tempfile
@@ -41,6 +42,7 @@ def connect(root: LakeRoot) -> duckdb.DuckDBPyConnection:
         _load(connection, "httpfs")
         remember_secret(connection, root)
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET parquet_metadata_cache = true")  # a data file never changes
     connection.execute(f"SET allowed_directories = [{literal(root.url + '/')}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -58,8 +60,19 @@ def identifier(name: str) -> str:
 
 
 def scan(uri: str, version: int) -> str:
-    """A Delta table as DuckDB reads it."""
-    return f"delta_scan({literal(uri)}, version => {version})"
+    """A Delta table as DuckDB reads it: by the name under which ``attach`` makes it known."""
+    # DuckDB takes names that differ only by case for one.
+    return identifier(f"{hashlib.sha256(uri.encode()).hexdigest()}@{version}")
+
+
+def attach(connection: duckdb.DuckDBPyConnection, root: LakeRoot, uri: str, version: int) -> None:
+    """Make ``scan`` of this version work. Its log is read once, at the first query, where that is safe."""
+    # A pinned table keeps the keys with which it was opened: it mustn't outlive them.
+    lasting = root.is_local or ("AWS_ACCESS_KEY_ID" in root.options and "AWS_SESSION_TOKEN" not in root.options)
+    pin = ", PIN_SNAPSHOT" if lasting else ""
+    connection.execute(
+        f"ATTACH IF NOT EXISTS {literal(uri)} AS {scan(uri, version)} (TYPE delta, VERSION {version}{pin})"
+    )
 
 
 def _load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:

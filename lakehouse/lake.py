@@ -16,8 +16,9 @@ from lakehouse.as_of import AsOf, resolve
 from lakehouse.cuts import Gap
 from lakehouse.intervals_as_of import IntervalsAsOf, intervals_as_of
 from lakehouse.life import Change
-from lakehouse.moment import AskedMoment, NewestHeld, read_moment
+from lakehouse.moment import AskedMoment, Moment, NewestHeld, read_moment
 from lakehouse.names import from_segment
+from lakehouse.opening import OpenLake
 from lakehouse.query import TableReference
 from lakehouse.root import LakeRoot
 from lakehouse.sql import Engine, name_tables, unknown_table
@@ -27,6 +28,8 @@ from lakehouse.timeline import Timeline
 from lakehouse.trace import trace
 from lakehouse.versions import TableVersion, versions_of
 
+_KEPT_POINTS = 4096
+
 
 class Lake:
     """One lake, for as long as a reader likes to keep it; safe for use by several threads.
@@ -35,8 +38,9 @@ class Lake:
     """
 
     def __init__(self, root: LakeRoot) -> None:
-        self.root = root
-        self._engine = Engine(root)
+        self.root = OpenLake(root.url, root.options)
+        self._engine = Engine(self.root)
+        self._told: tuple[Timeline, dict[Moment, AsOf]] | None = None  # and points of it that were asked for
 
     @classmethod
     def open(cls, root: LakeRoot) -> Lake:
@@ -61,7 +65,14 @@ class Lake:
         None is the newest cut; "now" is all that is durable. Raises: UnknownMoment, LakeEmpty, BeforeFirstCut,
         BeyondLake.
         """
-        return resolve(read_moment(moment, zone), Timeline.read(self.root))
+        asked = read_moment(moment, zone)
+        timeline, points = self._timeline()
+        point = points.get(asked)
+        if point is None:
+            point = resolve(asked, timeline)
+            if len(points) < _KEPT_POINTS:
+                points[asked] = point
+        return point
 
     def rows(self, table: TableName, as_of: AsOf, plan: Plan | None = None) -> pl.LazyFrame:
         """One table's rows there: source columns, then ``_valid_from_lsn`` and ``_valid_from``. No order.
@@ -105,7 +116,7 @@ class Lake:
         Covers all that is durable. Raises: LakeEmpty, UnknownTable, UnknownKey.
         """
         self._check(table)
-        timeline = Timeline.read(self.root)
+        timeline, _ = self._timeline()
         return trace(self.root, self._engine, table, key, resolve(NewestHeld(), timeline).lsn, timeline)
 
     def versions(self, table: TableName, last: int | None = None) -> list[TableVersion]:
@@ -118,8 +129,15 @@ class Lake:
 
     def gaps(self, tables: Collection[TableName] | None = None) -> tuple[Gap, ...]:
         """Everything that the lake can't vouch for at some time in its past, for these tables or all."""
-        gaps = Timeline.read(self.root).gaps
+        gaps = self._timeline()[0].gaps
         return gaps if tables is None else tuple(gap for gap in gaps if gap.table is None or gap.table in tables)
+
+    def _timeline(self) -> tuple[Timeline, dict[Moment, AsOf]]:
+        before = self._told
+        timeline = Timeline.read(self.root, None if before is None else before[0])
+        if before is None or timeline is not before[0]:
+            self._told = before = (timeline, {})
+        return before
 
     def _check(self, table: TableName) -> None:
         if table not in (tables := self.tables()):

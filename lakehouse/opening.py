@@ -1,17 +1,23 @@
-"""Opening the lake's Delta tables to read them, with errors that a person can act on."""
+"""Opening the lake's Delta tables to read them, with errors that a person can act on.
+
+A table's log is read once by a reader that stays: after that, a question costs one look for the next commit.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import deltalake.exceptions
 import polars.exceptions
 from deltalake import DeltaTable
 
 from lakehouse.errors import HistoryIncomplete, LakeFromNewerVersion, LakeUnreachable
-from lakehouse.root import LakeRoot
-from lakehouse.table_state import FORMAT
+from lakehouse.root import LakeRoot, SharedTable
+from lakehouse.table_state import FORMAT, TableState, advance, load
 
 _MISSING = (
     "not found",
@@ -24,11 +30,74 @@ _MISSING = (
 )
 
 
+_KEPT_TABLES = 256
+
+
+@dataclass(frozen=True)
+class OpenLake(LakeRoot):
+    """A lake of which a reader keeps what it has opened. What is kept never changes, so threads may share it."""
+
+    _newest: dict[str, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
+    _older: OrderedDict[tuple[str, int], DeltaTable] = field(default_factory=OrderedDict, repr=False, compare=False)
+    _states: dict[str, TableState] = field(default_factory=dict, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def kept(self, uri: str, version: int | None) -> DeltaTable | None:
+        """The table as it was opened before, unless it has gone on since."""
+        with self._lock:
+            table = self._newest.get(uri)
+            if version is not None and (table is None or table.version() != version):
+                table = self._older.get((uri, version))
+        if table is None or version is not None:
+            return table
+        return table if self._is_newest(uri.removeprefix(self.url).lstrip("/"), table.version()) else None
+
+    def keep(self, uri: str, version: int | None, table: DeltaTable) -> None:
+        with self._lock:
+            if version is None:
+                self._newest[uri] = table
+                return
+            self._older[uri, version] = table
+            while len(self._older) > _KEPT_TABLES:
+                self._older.popitem(last=False)
+
+    def _is_newest(self, table: str, version: int) -> bool:
+        """A clean-up takes the oldest commits first: where our own has gone, nothing is said about the next."""
+        log, store = f"{table}/_delta_log", self.store()
+        return store.get(f"{log}/{version + 1:020}.json") is None and store.get(f"{log}/{version:020}.json") is not None
+
+    def state(self, table: SharedTable) -> TableState:
+        """The newest state of a table's log; not to be changed."""
+        store = self.store()
+        with self._lock:
+            known = self._states.get(table)
+        if known is not None and self._is_newest(table, known.version):
+            return known
+        state = TableState()
+        if known is not None:
+            state = replace(known, markers=dict(known.markers), files=dict(known.files))
+        if known is None or not advance(state, store, table, table):
+            state = load(store, table, table)
+        with self._lock:
+            self._states[table] = state
+        return state
+
+
+def table_state(root: LakeRoot, table: SharedTable) -> TableState:
+    """The newest state of one of the tables that all sources' tables share; it doesn't exist before the first commit.
+
+    Raises: CorruptCommit, LakeFromNewerVersion, LakeUnreachable, BucketMissing.
+    """
+    return root.state(table) if isinstance(root, OpenLake) else load(root.store(), table, table)
+
+
 def open_table(root: LakeRoot, uri: str, subject: str, version: int | None = None) -> DeltaTable | None:
     """The table at ``uri``, newest or at ``version``; None if there is none.
 
     Raises: LakeFromNewerVersion; HistoryIncomplete where ``version`` is gone; LakeUnreachable.
     """
+    if isinstance(root, OpenLake) and (held := root.kept(uri, version)) is not None:
+        return held
     with reading(subject):
         try:
             table = DeltaTable(uri, version=version, storage_options=root.storage_options)
@@ -39,6 +108,8 @@ def open_table(root: LakeRoot, uri: str, subject: str, version: int | None = Non
     written = int(table.metadata().configuration.get("rireki.format", FORMAT))
     if written > FORMAT:
         raise LakeFromNewerVersion(f"the table has format {written}, this version knows {FORMAT}", subject=subject)
+    if isinstance(root, OpenLake):
+        root.keep(uri, version, table)
     return table
 
 

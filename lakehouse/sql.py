@@ -15,6 +15,7 @@ import contextlib
 import difflib
 import itertools
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,15 +24,16 @@ import pyarrow as pa
 
 from cdc.lsn import Lsn
 from cdc.relation import TableName
-from lakehouse.duck import connect, identifier, remember_secret, scan
+from lakehouse.duck import attach, connect, identifier, remember_secret, scan
 from lakehouse.errors import HistoryIncomplete, LakeUnreachable, QueryRefused, UnknownTable
 from lakehouse.intervals_as_of import IntervalsAsOf
 from lakehouse.opening import open_table
 from lakehouse.query import TableReference, referenced_tables
-from lakehouse.root import LakeRoot
+from lakehouse.root import LakeRoot, SharedTable
 from lakehouse.table_as_of import TableAsOf
 
 _SHARED = {"transactions": "commit_lsn", "cuts": "cut_lsn"}
+_KEPT_ATTACHED = 64
 Tables = Mapping[TableReference, TableAsOf | IntervalsAsOf]
 
 
@@ -92,6 +94,7 @@ class Engine:
     _connection: duckdb.DuckDBPyConnection | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _attached: OrderedDict[tuple[str, int], int] = field(default_factory=OrderedDict)  # and how many queries use it
 
     def references(self, query: str) -> tuple[TableReference, ...]:
         """Raises: QueryRefused."""
@@ -100,11 +103,12 @@ class Engine:
 
     def answer(self, query: str, named: Sequence[Named], tables: Tables, to: Lsn) -> pa.Table:
         """Run ``query`` over these tables. Raises: QueryRefused, HistoryIncomplete, LakeUnreachable."""
-        with self.cursor() as cursor, running("query"):
-            for one in named:
+        scanned = [self._scanned(one, tables) for one in named]
+        with self.cursor() as cursor, running("query"), self.attached(*filter(None, scanned)):
+            for one, source in zip(named, scanned, strict=True):
                 schema, table = identifier(one.reference.schema), identifier(one.reference.table)
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-                cursor.execute(f"CREATE VIEW {schema}.{table} AS {self._select(cursor, one, tables, to)}")
+                cursor.execute(f"CREATE VIEW {schema}.{table} AS {self._select(cursor, one, source, tables, to)}")
             return cursor.execute(query).to_arrow_table()
 
     @contextlib.contextmanager
@@ -124,23 +128,54 @@ class Engine:
             cursor.execute(f"USE memory; DETACH {catalog}")
             cursor.close()
 
-    def _select(self, cursor: duckdb.DuckDBPyConnection, one: Named, tables: Tables, to: Lsn) -> str:
+    @contextlib.contextmanager
+    def attached(self, *scanned: tuple[str, int]) -> Iterator[None]:
+        """While it lasts, these versions of these tables can be scanned. Those used last stay for later queries."""
+        with self._lock:
+            for one in scanned:
+                if one not in self._attached:
+                    assert self._connection is not None
+                    attach(self._connection, self.root, *one)
+                self._attached[one] = self._attached.get(one, 0) + 1
+                self._attached.move_to_end(one)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for one in scanned:
+                    self._attached[one] -= 1
+                unused = [one for one, users in self._attached.items() if users == 0]
+                for one in unused[: max(0, len(self._attached) - _KEPT_ATTACHED)]:
+                    assert self._connection is not None
+                    self._connection.execute(f"DETACH {scan(*one)}")
+                    del self._attached[one]
+
+    def _scanned(self, one: Named, tables: Tables) -> tuple[str, int] | None:
+        """What stands behind a table of the query: a Delta table at one version, the same for the whole query."""
         if one.kind == "shared":
-            shared = one.reference.table.lower()
-            uri = self.root.uri_of("cuts" if shared == "cuts" else "transactions")
-            return f"{self._up_to(uri, shared)} WHERE {_SHARED[shared]} <= {to.value}"
+            shared: SharedTable = "cuts" if one.reference.table.lower() == "cuts" else "transactions"
+            return self._newest(self.root.uri_of(shared), shared)
         assert one.name is not None
         if one.kind == "changelog":
-            return f"{self._up_to(self.root.uri('changelog', one.name), str(one.name))} WHERE _commit_lsn <= {to.value}"
-        table = tables[one.reference]
-        return self._intervals(cursor, table) if isinstance(table, IntervalsAsOf) else self._rows(cursor, table)
+            return self._newest(self.root.uri("changelog", one.name), str(one.name))
+        base = tables[one.reference].base
+        return None if base is None else (base.uri, base.table.version())
 
-    def _up_to(self, uri: str, subject: str) -> str:
-        """The newest version, pinned: every scan of one query reads the same."""
+    def _newest(self, uri: str, subject: str) -> tuple[str, int]:
         table = open_table(self.root, uri, subject)
         if table is None:
             raise HistoryIncomplete("it has not been written yet", subject=subject)
-        return f"FROM {scan(uri, table.version())}"
+        return uri, table.version()
+
+    def _select(
+        self, cursor: duckdb.DuckDBPyConnection, one: Named, source: tuple[str, int] | None, tables: Tables, to: Lsn
+    ) -> str:
+        if one.reference in tables:
+            table = tables[one.reference]
+            return self._intervals(cursor, table) if isinstance(table, IntervalsAsOf) else self._rows(cursor, table)
+        assert source is not None
+        lsn = "_commit_lsn" if one.kind == "changelog" else _SHARED[one.reference.table.lower()]
+        return f"FROM {scan(*source)} WHERE {lsn} <= {to.value}"
 
     def _rows(self, cursor: duckdb.DuckDBPyConnection, table: TableAsOf) -> str:
         parts = []

@@ -139,6 +139,15 @@ def load(store: Store, table: str, subject: str) -> TableState:
     return state
 
 
+def advance(state: TableState, store: Store, table: str, subject: str) -> bool:
+    """Apply the commits that came after ``state``; False if there are none. Raises what ``load`` raises."""
+    before = state.version
+    while (body := store.get(f"{table}/_delta_log/{state.version + 1:020}.json")) is not None:
+        version = state.version + 1
+        state.apply(version, parse_commit(body, f"{version:020}.json", subject), subject)
+    return state.version > before
+
+
 def parse_commit(body: bytes, name: str, subject: str) -> list[Action]:
     try:
         actions = [json.loads(line) for line in body.splitlines() if line.strip()]

@@ -44,7 +44,7 @@ def trace(
     with engine.cursor() as cursor, running("trace"):
         source = _Changelog(cursor, root.uri("changelog", name), table.version(), generations, to)
         changes = changes_of(source.typed(asked, str(name)), newest.key, newest.names, source.rows_of)
-        who = _who(root, cursor, changes)
+        who = _who(root, engine, cursor, changes)
     # A copy's LSN may be some transaction's, but the copy isn't its doing.
     gaps = [gap for gap in timeline.gaps if gap.table in (None, name)]
     return [
@@ -188,11 +188,14 @@ def _stored_key(generation: Generation, key: Sequence[str]) -> list[str]:
     return [stored.get(name, "") for name in key]
 
 
-def _who(root: LakeRoot, cursor: duckdb.DuckDBPyConnection, changes: Sequence[Change]) -> dict[Lsn, Who]:
+def _who(
+    root: LakeRoot, engine: Engine, cursor: duckdb.DuckDBPyConnection, changes: Sequence[Change]
+) -> dict[Lsn, Who]:
     uri = root.uri_of("transactions")
     table = open_table(root, uri, "transactions")
     if table is None or not changes:
         return {}
     commits = ", ".join(str(lsn.value) for lsn in sorted({change.lsn for change in changes}))
     query = f"FROM {scan(uri, table.version())} SELECT commit_lsn, {_WHO} WHERE commit_lsn IN ({commits})"
-    return {Lsn(row[0]): Who(*row[1:]) for row in cursor.execute(query).fetchall()}
+    with engine.attached((uri, table.version())):
+        return {Lsn(row[0]): Who(*row[1:]) for row in cursor.execute(query).fetchall()}

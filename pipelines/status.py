@@ -18,9 +18,10 @@ from lakehouse.answer import gap_json
 from lakehouse.as_of import AsOf, resolve
 from lakehouse.cuts import Gap
 from lakehouse.errors import LakeEmpty
+from lakehouse.events import Event
 from lakehouse.moment import NewestCut
 from lakehouse.root import LakeRoot
-from lakehouse.timeline import Event, Timeline
+from lakehouse.timeline import Timeline
 from pipelines.config import Config
 
 
