@@ -11,6 +11,7 @@ A login's way:
     people          what directory's tables say of a person; directory's process may be down
     accounts, sessions, grants, factors, credentials   state, each change with its event
     totp, passkeys, recovery   what proves a second factor
+    upstreams, away   a tenant's own identity provider: who is whom there, and asking it
     vault, handle   encryption, and opaque tokens that carry their tenant
     keys, clients   what signs, and who may ask
     events, settings, __main__

@@ -14,10 +14,11 @@ from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
 from services.auth import events
-from services.auth.api import users
+from services.auth.api import upstreams, users
+from services.auth.away import Away
 from services.auth.edge import SafeHeaders
 from services.auth.keys import Keys
-from services.auth.pages import account, authorize, enrol, login, logout, render, second, set_up
+from services.auth.pages import account, authorize, enrol, login, logout, render, second, set_up, sso
 from services.auth.pages.account import LoginFirst, to_login
 from services.auth.pages.flow import FlowLost
 from services.auth.parts import Parts
@@ -36,7 +37,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings.from_environment()
     database = Database(settings.dsn, max_connections=settings.max_connections, name="services.auth")
     vault = Vault(settings.master_key)
-    parts = Parts(settings, database, vault, Keys(database, vault))
+    away = Away(redirect_uri=f"{settings.issuer}/sso/callback", https_only=settings.https)
+    parts = Parts(settings, database, vault, Keys(database, vault), away)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -54,10 +56,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Edge, token=settings.token, guarded=OPERATORS)
     app.add_middleware(SafeHeaders, https=settings.https)
     problems.install(app)
-    for module in (endpoints, authorize, login, second, set_up, enrol, account, logout):
+    for module in (endpoints, authorize, login, second, set_up, sso, enrol, account, logout):
         app.include_router(module.router)
     for router in (
         users.router,
+        upstreams.router,
         reads.history("auth", events.AGGREGATES),
     ):
         # For the documentation: the edge has checked the token before anything gets here.

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from fastapi import Depends, Request
 
+from services.auth.away import Away
 from services.auth.handle import NOBODY
 from services.auth.keys import Keys
 from services.auth.settings import Settings
@@ -24,6 +25,7 @@ class Parts:
     database: Database
     vault: Vault
     keys: Keys
+    away: Away
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ login       address and password
 steps       what comes after a password
 second      a second factor
 set_up      a new second factor
+sso         away to a tenant's own identity provider, and back
 finish      a session, and back
 enrol       the first password
 account     second factors and sessions

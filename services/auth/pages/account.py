@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.auth import accounts, factors, people, recovery, sessions
+from services.auth import accounts, factors, people, recovery, sessions, upstreams
 from services.auth.pages import device, render, set_up
 from services.auth.pages import flow as flows
 from services.auth.pages.browser import csrf, forget, in_session
@@ -45,6 +45,7 @@ def show(request: Request, parts: WithParts, seen: WithSeen) -> Response:
             "name": person.name,
             "tenant": people.tenant_name(transaction),
             "factors": [{"id": f.id, "label": f.label, "since": _day(f.enrolled_at)} for f in factors.standing(owned)],
+            "upstreams": _upstreams(transaction, session),
             "codes_left": recovery.left(transaction, codes[0].id) if codes else 0,
             "sessions": [
                 _told(transaction, parts, each, session)
@@ -57,7 +58,7 @@ def show(request: Request, parts: WithParts, seen: WithSeen) -> Response:
 @router.get("/account/second-factor")
 def add_factor(request: Request, parts: WithParts, seen: WithSeen) -> Response:
     with in_session(parts, request, seen) as (transaction, session):
-        session = _fresh(transaction, session)
+        session = fresh(transaction, session)
     return set_up.page(parts, request, seen, Flow.begin().renewing(session))
 
 
@@ -76,7 +77,7 @@ def changing(
 def remove_factor(id: UUID, request: Request, parts: WithParts, seen: WithSeen, csrf: Field = "") -> Response:
     """Every other session ends: it may be whoever the factor was lost to."""
     with changing(request, parts, seen, csrf) as (transaction, session):
-        _fresh(transaction, session)
+        fresh(transaction, session)
         account = accounts.lock(transaction, session.user_id)
         owned = factors.of_user(transaction, session.user_id)
         left = [factor for factor in factors.standing(owned) if factor.id != id]
@@ -92,7 +93,7 @@ def remove_factor(id: UUID, request: Request, parts: WithParts, seen: WithSeen, 
 @router.post("/account/recovery-codes")
 def renew_codes(request: Request, parts: WithParts, seen: WithSeen, csrf: Field = "") -> Response:
     with changing(request, parts, seen, csrf) as (transaction, session):
-        _fresh(transaction, session)
+        fresh(transaction, session)
         accounts.lock(transaction, session.user_id)
         if not factors.standing(factors.of_user(transaction, session.user_id)):
             return RedirectResponse("/account", 303)
@@ -129,13 +130,21 @@ def to_login(request: Request, parts: Parts) -> Response:
     return response
 
 
-def _fresh(transaction: TenantTransaction, session: Session | None) -> Session:
+def fresh(transaction: TenantTransaction, session: Session | None) -> Session:
     """Raises LoginFirst."""
     if session is None or datetime.now(UTC) - session.authenticated_at > _FRESH:
         raise LoginFirst
     if session.acr != sessions.TWO_FACTORS and factors.standing(factors.of_user(transaction, session.user_id)):
         raise LoginFirst
     return session
+
+
+def _upstreams(transaction: TenantTransaction, session: Session) -> list[dict[str, Any]]:
+    connected = {link.upstream_id for link in upstreams.links_of(transaction, session.user_id)}
+    return [
+        {"id": each.id, "name": each.name, "connected": each.id in connected}
+        for each in upstreams.of_tenant(transaction)
+    ]
 
 
 def _told(transaction: TenantTransaction, parts: Parts, each: Session, own: Session) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -41,7 +43,15 @@ def log_in(parts: Parts, request: Request, seen: Seen, transaction: TenantTransa
         raise FlowLost  # logged out meanwhile
     if flow.wants_two and "mfa" not in flow.amr:
         raise FlowLost
-    logged_in = login.finish(parts, seen, transaction, flow.whose[1], flow.amr, renews=own)
+    logged_in = login.finish(
+        parts,
+        seen,
+        transaction,
+        flow.whose[1],
+        flow.amr,
+        upstream_id=UUID(flow.upstream_id) if flow.upstream_id is not None else None,
+        renews=own,
+    )
     if logged_in is None:
         raise FlowLost
     return logged_in

@@ -28,7 +28,7 @@ def proceed(parts: Parts, request: Request, seen: Seen, flow: Flow) -> Response:
         raise FlowLost
     if factors.standing(owned):
         return second.page(parts, request, flow, owned, known)
-    if account.needs_second_factor:
+    if account.needs_second_factor and "pwd" in flow.amr:
         return render.page(
             parts,
             request,
