@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,21 +11,36 @@ import pyarrow as pa
 
 @dataclass(frozen=True, slots=True, order=True)
 class TableName:
-    """A table's name as the source has it; prints as ``schema.table``."""
+    """A table's name as the source has it; prints as ``schema.table``, and ``"a.schema".table`` where a dot would
+    mislead."""
 
     schema: str
     table: str
 
     @classmethod
     def parse(cls, text: str) -> TableName:
-        """Split at the first dot. Raises ValueError without one."""
-        schema, dot, table = text.partition(".")
-        if not (schema and dot and table):
+        """The name that prints as ``text``, or that is spelled as in SQL: either part may stand in double quotes.
+        Without them the schema ends at the first dot. Raises ValueError for anything else.
+        """
+        found = _SPELLED.fullmatch(text)
+        if found is None:
             raise ValueError(f"a table is called schema.table, got {text!r}")
-        return cls(schema, table)
+        return cls(*(part[1:-1].replace('""', '"') if part.startswith('"') else part for part in found.groups()))
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.table}"
+        schema = _quoted(self.schema) if "." in self.schema else _unmistaken(self.schema)
+        return f"{schema}.{_unmistaken(self.table)}"
+
+
+_SPELLED = re.compile(r'("(?:[^"]|"")+"|[^".][^.]*)\.("(?:[^"]|"")+"|[^"].*)', re.DOTALL)
+
+
+def _unmistaken(name: str) -> str:
+    return _quoted(name) if name.startswith('"') else name
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 TEXT_PREFIX = "_text_"

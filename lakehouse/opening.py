@@ -10,9 +10,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import unquote
 
 import deltalake.exceptions
 import polars.exceptions
+import pyarrow as pa
 from deltalake import DeltaTable
 
 from lakehouse.errors import HistoryIncomplete, LakeFromNewerVersion, LakeUnreachable
@@ -100,7 +103,8 @@ def open_table(root: LakeRoot, uri: str, subject: str, version: int | None = Non
         return held
     with reading(subject):
         try:
-            table = DeltaTable(uri, version=version, storage_options=root.storage_options)
+            kind = DeltaTable if root.is_plain else _Unescaped
+            table = kind(uri, version=version, storage_options=root.storage_options)
         except deltalake.exceptions.TableNotFoundError:
             if version is not None:
                 raise
@@ -111,6 +115,30 @@ def open_table(root: LakeRoot, uri: str, subject: str, version: int | None = Non
     if isinstance(root, OpenLake):
         root.keep(uri, version, table)
     return table
+
+
+class _Unescaped(DeltaTable):
+    """A table in a folder such as ``/srv/my lake``: delta-rs escapes its path in what it says, which Polars takes for
+    the name itself. Here it says the name.
+    """
+
+    @property
+    def table_uri(self) -> str:
+        return unquote(super().table_uri)
+
+    def file_uris(self, *arguments: Any, **options: Any) -> list[str]:
+        return [self._said(uri) for uri in super().file_uris(*arguments, **options)]
+
+    def deletion_vectors(self) -> Any:
+        told = pa.table(super().deletion_vectors())
+        paths = pa.array([self._said(path) for path in told["filepath"].to_pylist()], pa.string())
+        return told.set_column(told.column_names.index("filepath"), "filepath", paths)
+
+    def _said(self, uri: str) -> str:
+        """Only the table's own path is escaped once too often; what lies below it is ours, and plain."""
+        escaped = super().table_uri.removeprefix("file://").rstrip("/")
+        before, found, below = uri.partition(escaped)
+        return before + unquote(escaped) + below if found else uri
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from lakehouse.store import LocalStore, RemoteStore, Store
 
 TableKind = Literal["changelog", "current", "history"]
 SharedTable = Literal["transactions", "cuts"]
+
+
+_NOT_IN_PATHS = re.compile(r"[%=\\\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,10 @@ class LakeRoot:
                 subject=self.url,
                 fix="correct [lake] url in rireki.toml, then: rireki doctor",
             )
-        if bucket is None and quote(plain, safe="/~") != plain:
-            # delta-rs escapes such a path, and Polars takes the escapes for names.
+        if bucket is None and (found := _NOT_IN_PATHS.search(plain)):
+            # Taken for an escape, a partition, a separator, or refused, by one reader or another.
             raise LakeUnreachable(
-                "a lake's path may hold letters, digits and -_./~ only: Polars can't open others",
+                f"a lake's path may not hold {found.group()!r}: some reader can't open it",
                 subject=plain,
                 fix="choose another folder in [lake] url of rireki.toml, or --state FOLDER; then: rireki doctor",
             )
@@ -59,6 +63,11 @@ class LakeRoot:
     @property
     def is_local(self) -> bool:
         return not self.url.startswith("s3://")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every reader can open it: delta-rs escapes other paths, and Polars takes the escapes for names."""
+        return not self.is_local or quote(self.url, safe="/~") == self.url
 
     @property
     def storage_options(self) -> dict[str, str] | None:

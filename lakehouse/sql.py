@@ -1,6 +1,7 @@
 """SQL over the lake as of one point: the tables that a query names become views, and no other costs anything.
 
     schema.table                 the rows as of that point, by the source's names
+    current."schema.table"       the same, for a name that DuckDB takes for something else
     changelog."schema.table"     its changes up to that point
     history."schema.table"       what each row was, from which commit to which, as known at that point
     rireki.transactions          who and why, up to that point
@@ -16,7 +17,7 @@ import difflib
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -34,6 +35,7 @@ from lakehouse.table_as_of import TableAsOf
 
 _SHARED = {"transactions": "commit_lsn", "cuts": "cut_lsn"}
 _KEPT_ATTACHED = 64
+_CATALOGS = frozenset({"temp", "system", "memory"})  # DuckDB's own
 Tables = Mapping[TableReference, TableAsOf | IntervalsAsOf]
 
 
@@ -56,18 +58,36 @@ def name_tables(references: Sequence[TableReference], tables: Sequence[TableName
 
 def _named(reference: TableReference, tables: Sequence[TableName]) -> Named:
     schema = reference.schema.lower()
+    if schema == "current" and (found := _find(reference.table, tables, str)):
+        return Named(reference, "table", found)
     if schema == "rireki" and reference.table.lower() in _SHARED:
         return Named(reference, "shared", None)
-    if schema in ("changelog", "history") and (found := _find(reference.table, tables)):
+    if schema in ("changelog", "history") and (found := _find(reference.table, tables, str)):
         return Named(reference, schema, found)
-    if reference.schema and (found := _find(str(reference), tables)):
+    if reference.schema and (found := _find(str(reference), tables, lambda table: f"{table.schema}.{table.table}")):
+        if is_taken(found):
+            raise QueryRefused(
+                "DuckDB, or the lake itself, takes that name for something else",
+                subject=str(reference),
+                fix=f"write it as {spelled_out(found)}",
+            )
         return Named(reference, "table", found)
     raise unknown_table(str(reference), tables)
 
 
-def _find(text: str, tables: Sequence[TableName]) -> TableName | None:
-    exact = [table for table in tables if str(table) == text]
-    alike = [table for table in tables if str(table).lower() == text.lower()]
+def is_taken(name: TableName) -> bool:
+    """Whether ``schema.table`` means something else in a query."""
+    return name.schema.lower() in _CATALOGS or (name.schema.lower() == "rireki" and name.table.lower() in _SHARED)
+
+
+def spelled_out(name: TableName) -> str:
+    """A spelling that works for every table."""
+    return f"current.{identifier(str(name))}"
+
+
+def _find(text: str, tables: Sequence[TableName], printed: Callable[[TableName], str]) -> TableName | None:
+    exact = [table for table in tables if printed(table) == text]
+    alike = [table for table in tables if printed(table).lower() == text.lower()]
     return next(iter(exact or (alike if len(alike) == 1 else ())), None)
 
 

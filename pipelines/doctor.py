@@ -117,6 +117,8 @@ def lake_check(config: Config) -> Check:
 def _lake(config: Config) -> Finding:
     root = config.lake_root()
     root.check()
+    if not root.is_plain:
+        return Finding(root.url, "nothing, unless you read it with Polars, which opens letters, digits and -_./~ only")
     return Finding(root.url)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from polars import selectors
 
 from cdc.catalogue import Catalogue
 from cdc.copy import copy_table, exported_snapshot
@@ -96,7 +97,8 @@ def _compare(source: pa.Table, lake: Lake, relation: Relation, as_of: AsOf) -> D
     columns = [column.name for column in relation.columns]
     # Either side may never have needed a text column that the other has.
     texts = {text_column(name) for name in columns} & {*source.column_names, *in_lake}
-    held = rows.select(*columns, *(texts & {*in_lake})).collect().to_arrow()
+    # By a selector: Polars takes a bare name like "*" or "^id$" for a pattern.
+    held = rows.select(selectors.by_name(*columns, *(texts & {*in_lake}))).collect().to_arrow()
     with duckdb.connect() as connection:
         for name, one in (("source", source), ("held", held)):
             for text in texts - {*one.column_names}:

@@ -21,9 +21,11 @@ from cdc.errors import (
     WalLevelNotLogical,
 )
 from cdc.publication import TableStanding, publication_exists
-from cdc.relation import ReplicaIdentity
+from cdc.relation import ReplicaIdentity, TableName
 from cdc.source import Connection, connect, rows
 from lakehouse.columns import TableColumns
+from lakehouse.errors import NameCollision
+from lakehouse.sql import is_taken, spelled_out
 from pipelines.config import Config
 
 OLDEST_SERVER = 140_000
@@ -167,9 +169,30 @@ def column_types(connection: Connection, config: Config) -> Finding:
 
 def names(connection: Connection, config: Config) -> Finding:
     """Names that the lake needs itself, or that it can't tell apart. Raises NameCollision."""
-    for table in Catalogue(config.conninfo()).listed(connection, config.stream.publication_name):
-        TableColumns.of(table.relation)
+    tables = [
+        table.relation for table in Catalogue(config.conninfo()).listed(connection, config.stream.publication_name)
+    ]
+    seen: dict[str, TableName] = {}
+    for relation in tables:
+        TableColumns.of(relation)
+        other = seen.setdefault(str(relation.name).casefold(), relation.name)
+        if other != relation.name:
+            # Of the engines that read a lake, most take them for one, and so do some file systems.
+            raise NameCollision(f"differs from {other} only by case", subject=str(relation.name))
+    taken = [relation.name for relation in tables if is_taken(relation.name)]
+    if taken:
+        ask = ", ".join(map(spelled_out, taken))
+        return Finding("a name means something else in rireki sql", f"nothing, or ask for {ask}")
+    forbidden = sorted(f"{r.name}.{c.name}" for r in tables for c in r.columns if not _NO_SPARK.isdisjoint(c.name))
+    if forbidden:
+        return Finding(
+            f"Spark may refuse {', '.join(map(repr, forbidden[:5]))}{' …' * (len(forbidden) > 5)}",
+            "nothing, unless you read with Spark: no column of its tables may hold one of ' ,;{}()=', tab or newline",
+        )
     return Finding("each name stands for one thing in the lake")
+
+
+_NO_SPARK = frozenset(" ,;{}()\n\t=")
 
 
 _SLOT: LiteralString = """

@@ -118,6 +118,7 @@ def test_init_refuses_a_pattern_that_matches_nothing(shop: Database, tmp_path: P
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
+        ("_text_id text", "column _text_id has a name that the lake uses itself"),
         ("_op text", "column _op has a name that the lake uses itself"),
         ('"_VALID_from" text', "column _VALID_from has a name that the lake uses itself"),
         ('total int, "Total" int', "columns total and Total differ only by case"),
@@ -136,6 +137,47 @@ def test_init_takes_the_publication_back_when_the_lake_cannot_hold_a_name(
     assert "rename" in raised.value.fix
     assert shop.rows("SELECT 1 FROM pg_publication") == []
     assert not list(tmp_path.iterdir())
+
+
+def test_tables_that_differ_only_by_case_are_refused_before_anything_starts(shop: Database, tmp_path: Path) -> None:
+    shop.execute('CREATE TABLE shop."Orders" (id bigint PRIMARY KEY)')
+
+    with pytest.raises(NameCollision, match=r"differs from shop\.Orders only by case") as raised:
+        set_up(setup_for(shop, tmp_path, "shop.*"))
+
+    assert raised.value.subject == "shop.orders"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("statements", "said", "next_step"),
+    [
+        (
+            ["CREATE SCHEMA system", "CREATE TABLE system.users (id int PRIMARY KEY)"],
+            "means something else",
+            'current."system.users"',
+        ),
+        (['CREATE TABLE shop.forms (id int PRIMARY KEY, "first name" text)'], "'shop.forms.first name'", "Spark"),
+    ],
+)
+def test_names_that_some_reader_stumbles_over_are_said_and_taken(
+    shop: Database, tmp_path: Path, statements: list[str], said: str, next_step: str
+) -> None:
+    shop.execute(*statements)
+
+    check = found(set_up(setup_for(shop, tmp_path, "*.*")).file)["names"]
+
+    assert check.state is State.WARNING
+    assert said in check.what and next_step in check.fix
+
+
+def test_init_takes_a_schema_with_a_dot_in_quotes(shop: Database, tmp_path: Path) -> None:
+    shop.execute('CREATE SCHEMA "shop.old"', 'CREATE TABLE "shop.old".orders (id bigint PRIMARY KEY)')
+
+    made = set_up(setup_for(shop, tmp_path, '"shop.old".*'))
+
+    assert made.tables == (TableName("shop.old", "orders"),)
+    assert "shop.old" in str(found(made.file)['table "shop.old".orders'])
 
 
 def test_a_type_that_only_postgresql_prints_is_no_failure_and_is_said(shop: Database, tmp_path: Path) -> None:
@@ -256,6 +298,21 @@ def test_an_idle_slot_of_ours_is_fine(shop: Database, tmp_path: Path) -> None:
     shop.execute(f"SELECT pg_create_logical_replication_slot('rireki_{shop.name}', 'pgoutput')")
 
     assert found(file)["slot"] == Check("slot", State.OK, f"rireki_{shop.name}, idle")
+
+
+def test_a_database_whose_encoding_nobody_knows_is_refused(shop: Database, tmp_path: Path) -> None:
+    file = set_up(setup_for(shop, tmp_path, "shop.*")).file
+    name = f"{shop.name}_ascii"
+    shop.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    file.write_text(
+        file.read_text().replace(f"dbname={shop.name}", f"dbname={name}").replace(f"/{shop.name}", f"/{name}")
+    )
+
+    check = found(file)["encoding"]
+    shop.execute(f"DROP DATABASE {name}")
+
+    assert check.state is State.FAILED
+    assert "SQL_ASCII" in check.what and "UTF8" in check.fix
 
 
 def test_nothing_is_asked_of_an_absent_server_but_the_lake_still_is(shop: Database, tmp_path: Path) -> None:
