@@ -13,7 +13,8 @@ In the order in which a change passes through:
     messages      many messages in one buffer
     protocol      the rare messages, decoded one by one
     scan          the frequent ones, indexed in bulk (Numba)
-    assemble      whole transactions out of slices
+    streamed      transactions that still run, kept aside until they commit ─► spill, the file they are kept in
+    assemble      whole transactions out of slices, and parts of those that are too large
     changes       one relation's rows
     columns       one column's values ─► decode (Numba), by the table in types
     context       who and why

@@ -1,32 +1,43 @@
 """From slices of raw messages to batches of whole transactions.
 
 Each slice is joined, scanned once, split by relation, and built column by column. No Python runs per row. The slice
-behind the last commit waits until its transaction is whole; a transaction larger than a slice is decoded as it
-arrives and handed out with its commit.
+behind the last commit waits until its transaction is whole. A transaction that memory shouldn't hold is decoded as it
+arrives and handed out in parts; the batch with its last rows holds no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from cdc import context, scan
-from cdc.batch import Batch, TableChanges
+from cdc.batch import Batch, Part, TableChanges
 from cdc.changes import RelationDecoder
 from cdc.errors import ProtocolViolation
 from cdc.lsn import Lsn
 from cdc.messages import Messages
 from cdc.protocol import RELATION, RelationMessage, from_postgres_time, parse_relation
 from cdc.relation import Relation
+from cdc.streamed import StreamedTransactions
 
 DecoderOf = Callable[[RelationMessage], RelationDecoder]
 
-# A transaction that has sent this much without its commit is decoded as it comes, not kept raw.
-_RAW_LIMIT_BYTES = 16 << 20
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Whole transactions, and what their authors ask of the stream."""
+
+    batch: Batch
+    requests: tuple[context.ResyncRequest, ...]
+
+
+Taken: TypeAlias = Whole | Part
 
 
 @dataclass(slots=True)
@@ -44,10 +55,21 @@ class _Decoded:
 class Assembler:
     """Feed it messages in the order of their arrival; take batches.
 
-    ``decoder_of`` gives the decoder of a relation that the stream has announced.
+    ``decoder_of`` gives the decoder of a relation that the stream has announced; ``streamed`` keeps aside what hasn't
+    committed. A transaction that has sent ``hold_bytes`` without its commit is decoded as it comes, not kept raw; it is
+    handed out in parts of about ``part_bytes`` of messages, which are as much again as columns.
     """
 
-    def __init__(self, stream: str, start: Lsn, decoder_of: DecoderOf) -> None:
+    def __init__(
+        self,
+        stream: str,
+        start: Lsn,
+        decoder_of: DecoderOf,
+        streamed: StreamedTransactions | None = None,
+        *,
+        hold_bytes: int = 16 << 20,
+        part_bytes: int = 64 << 20,
+    ) -> None:
         self._stream = stream
         self._from = start
         self._decoder_of = decoder_of
@@ -56,10 +78,14 @@ class Assembler:
         self._tables: dict[int, int] = {}  # relation oid -> number in _table_names
         self._table_names: list[str] = []
         self._at = np.array([0, 0, 0, 0, -1], np.int64)
+        self._streamed = streamed or StreamedTransactions()
+        self._hold_bytes, self._part_bytes = hold_bytes, part_bytes
+        self._incoming: Iterator[Messages] | None = None  # what was fed and isn't taken in yet
+        self._sealed: deque[Taken] = deque()
         self._raw: list[Messages] = []
         self._raw_bytes = 0
         self._ready = _Decoded()
-        self._in_transaction = False
+        self._is_large = False  # the transaction at hand is decoded as it comes
         self._end: Lsn | None = None
         self._committed_at_us = 0
 
@@ -74,50 +100,94 @@ class Assembler:
 
     @property
     def has_ready(self) -> bool:
-        """A whole transaction waits to be taken."""
-        return self._end is not None
+        """Something waits to be taken."""
+        return self.is_full or self._end is not None
+
+    @property
+    def is_full(self) -> bool:
+        """What waits to be taken won't grow."""
+        return bool(self._sealed)
+
+    @property
+    def has_more(self) -> bool:
+        """Not all that was fed has been taken in: ``proceed`` comes before the next ``feed``."""
+        return self._incoming is not None
 
     @property
     def reached(self) -> Lsn | None:
         """Where the whole transactions that wait to be taken end; None if none waits."""
-        return self._end
+        if self._end is not None:
+            return self._end
+        return next((taken.batch.end_lsn for taken in reversed(self._sealed) if isinstance(taken, Whole)), None)
 
     @property
     def mid_transaction(self) -> bool:
-        """Something has arrived whose commit hasn't."""
-        return self._in_transaction or bool(self._raw)
+        """Something has arrived whose commit hasn't. Transactions that the server sends ahead don't count: their
+        commit is sent when its turn has come.
+        """
+        return self._is_large or bool(self._raw) or self.has_more or self._streamed.in_block
 
     def feed(self, messages: Messages) -> None:
-        """Take in messages in order."""
-        last_commit = _last_commit(messages)
-        if last_commit >= 0:
-            self._decode(Messages.joined([*self._raw, messages.part(0, last_commit + 1)]))
-            self._in_transaction = False
+        """Take in messages in order, as far as memory should hold what they become."""
+        self._incoming = self._streamed.divide(messages)
+        self.proceed()
+
+    def proceed(self) -> None:
+        """Take in more of what was fed; stops where something is full."""
+        while self._incoming is not None and not self._sealed:
+            messages = next(self._incoming, None)
+            if messages is None:
+                self._incoming = None
+            else:
+                self._take_in(messages)
+
+    def take(self) -> Taken | None:
+        """What is full; else the whole transactions so far; None if there is nothing, or only parts of one."""
+        if not self._sealed and self._end is not None:
+            self._seal_whole()
+        return self._sealed.popleft() if self._sealed else None
+
+    def _take_in(self, messages: Messages) -> None:
+        if self._is_large:
+            first_commit = _commits(messages)[:1]
+            if not len(first_commit):
+                self._decode_part(messages)
+                return
+            self._decode(messages.part(0, int(first_commit[0]) + 1))
+            self._is_large = False
+            self._seal_whole()
+            messages = messages.part(int(first_commit[0]) + 1, messages.count)
+        last_commit = _commits(messages)[-1:]
+        if len(last_commit):
+            self._decode(Messages.joined([*self._raw, messages.part(0, int(last_commit[0]) + 1)]))
             self._raw, self._raw_bytes = [], 0
-            messages = messages.part(last_commit + 1, messages.count)
-        if messages.count:
+            messages = messages.part(int(last_commit[0]) + 1, messages.count)
+        # Outside of transactions there are only messages that belong to none: they say nothing to us.
+        if self._raw or (messages.kinds == _BEGIN).any():
             self._raw.append(messages)
             self._raw_bytes += len(messages.content)
-        if self._raw_bytes > _RAW_LIMIT_BYTES:
-            self._decode(Messages.joined(self._raw))
-            self._in_transaction = True
+        if self._raw_bytes > self._hold_bytes:
+            if self._end is not None:
+                self._seal_whole()
+            self._is_large = True
+            self._decode_part(Messages.joined(self._raw))
             self._raw, self._raw_bytes = [], 0
 
-    def take(self) -> tuple[Batch, tuple[context.ResyncRequest, ...]] | None:
-        """The whole transactions so far, and what their authors ask of the stream. None if there is none.
+    def _decode_part(self, messages: Messages) -> None:
+        self._decode(messages)
+        if self._ready.byte_count >= self._part_bytes:
+            ready = self._ready
+            self._sealed.append(Part(self._stream, Lsn(int(self._at[scan.AT_COMMIT_LSN])), _tables(ready)))
+            ready.pieces, ready.rows, ready.byte_count = {}, 0, 0
 
-        Inside a large transaction it waits for the commit, since its parts are already among the pieces.
-        """
-        if self._end is None or self._in_transaction:
-            return None
+    def _seal_whole(self) -> None:
         ready, end = self._ready, self._end
-        tables = tuple(
-            TableChanges(relation, pa.Table.from_batches(pieces)) for relation, pieces in ready.pieces.items()
-        )
+        assert end is not None
         transactions = context.transactions(ready.begun, ready.touched, ready.messages, self._table_names)
-        batch = Batch(self._stream, self._from, end, from_postgres_time(self._committed_at_us), tables, transactions)
+        committed_at = from_postgres_time(self._committed_at_us)
+        batch = Batch(self._stream, self._from, end, committed_at, _tables(ready), transactions)
+        self._sealed.append(Whole(batch, context.resync_requests(ready.begun, ready.messages)))
         self._ready, self._end, self._from = _Decoded(), None, end
-        return batch, context.resync_requests(ready.begun, ready.messages)
 
     def idle_batch(self, wal_end: Lsn, server_time: datetime) -> Batch | None:
         """An advance over a stretch in which, says the server, nothing was committed for us. None if it is empty.
@@ -187,13 +257,16 @@ class Assembler:
             ready.touched.append(np.stack([numbers, table, counts.astype(np.int64)], axis=1))
 
 
-_COMMIT = ord("C")
+_BEGIN, _COMMIT = ord("B"), ord("C")
 
 _PREFIXES = tuple(
     np.frombuffer(prefix, np.uint8) for prefix in (scan.CONTEXT_PREFIX, scan.RESYNC_PREFIX, scan.HEARTBEAT_PREFIX)
 )
 
 
-def _last_commit(messages: Messages) -> int:
-    found = np.flatnonzero(messages.kinds == _COMMIT)
-    return int(found[-1]) if len(found) else -1
+def _commits(messages: Messages) -> scan.Ints:
+    return np.flatnonzero(messages.kinds == _COMMIT)
+
+
+def _tables(ready: _Decoded) -> tuple[TableChanges, ...]:
+    return tuple(TableChanges(relation, pa.Table.from_batches(pieces)) for relation, pieces in ready.pieces.items())

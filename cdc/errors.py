@@ -16,6 +16,7 @@
     │   ├── TypeNotSupported
     │   ├── BinaryUnreadable
     │   └── ProtocolViolation
+    ├── NoRoomToSpill          (here) the disk beside us
     ├── LakeError              lakehouse.errors
     ├── ConfigError            pipelines.errors
     └── StackError             infra.errors
@@ -113,3 +114,7 @@ class BinaryUnreadable(SourceError):
 
 class ProtocolViolation(SourceError):
     default_fix = "keep the log and report it; rireki capture resumes where it stopped"
+
+
+class NoRoomToSpill(RirekiError):
+    default_fix = "free some room in {subject}, or name a larger disk in [capture] spill_dir; then: rireki capture"

@@ -112,3 +112,19 @@ def frame_starts(buf, out):  # type: ignore[no-untyped-def]
         at += FRAME
         out[i] = at
         at += size
+
+
+@_jit
+def whole_frames(buf):  # type: ignore[no-untyped-def]
+    """(how many messages are whole, where the last of them ends) of a buffer that may break off inside one."""
+    at = np.int64(0)
+    count = 0
+    while at + FRAME <= len(buf):
+        size = np.int64(0)
+        for k in range(FRAME):
+            size |= np.int64(buf[at + k]) << (8 * k)
+        if at + FRAME + size > len(buf):
+            break
+        at += FRAME + size
+        count += 1
+    return count, at

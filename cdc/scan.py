@@ -82,6 +82,37 @@ def kinds_of(buf, starts):  # type: ignore[no-untyped-def]
     return out
 
 
+_FRAME = 4  # cdc.libpq puts each message behind its length
+
+
+@_jit
+def without_xids(buf, count, rolled_back, out):  # type: ignore[no-untyped-def]
+    """Messages of a transaction sent while it ran, as they are of one sent at its commit: without the transaction id
+    behind their first byte, and without those of ``rolled_back`` (sorted ids). (bytes, messages) in ``out``.
+    """
+    p = filled = np.int64(0)
+    messages = 0
+    for _ in range(count):
+        size = np.int64(0)
+        for k in range(_FRAME):
+            size |= np.int64(buf[p + k]) << (8 * k)
+        p += _FRAME
+        end = p + size
+        if buf[p] != 79:  # 'O' has no id, and nobody reads it
+            xid = read_u32(buf, p + 1)
+            place = np.searchsorted(rolled_back, xid)
+            if place == len(rolled_back) or rolled_back[place] != xid:
+                for k in range(_FRAME):
+                    out[filled + k] = ((size - 4) >> (8 * k)) & 255
+                filled += _FRAME
+                out[filled] = buf[p]
+                out[filled + 1 : filled + size - 4] = buf[p + 5 : end]
+                filled += size - 4
+                messages += 1
+        p = end
+    return filled, messages
+
+
 @_jit
 def count_changes(buf, starts, kinds):  # type: ignore[no-untyped-def]
     """(row changes, transactions begun, logical messages): the sizes that ``index_changes`` fills."""

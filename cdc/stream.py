@@ -28,6 +28,7 @@ from cdc.source import PRINT_AS_WE_READ, address, connect, explain, explained
 
 # What is received into at once: large enough that a scan's fixed costs vanish, small enough to be held several times.
 _BUFFER_BYTES = 4 << 20
+_STREAMS_SINCE = 140_000  # server_version_num
 # While bytes keep coming we look again only after this pause: fewer, fuller looks, and still no delay to speak of.
 _BUSY_PAUSE_S = 0.001
 
@@ -119,11 +120,13 @@ class ReplicationStream:
 
     def _start_replication(self) -> None:
         assert self._connection is not None
+        # A server that may send a transaction while it runs need not keep it until its end, and nor need we wait.
+        streams = self._connection.info.server_version >= _STREAMS_SINCE
         command = sql.SQL(
-            "START_REPLICATION SLOT {} LOGICAL 0/0"
-            " (proto_version '1', publication_names {}, messages 'true', binary {})"
+            "START_REPLICATION SLOT {} LOGICAL 0/0 ({}, publication_names {}, messages 'true', binary {})"
         ).format(
             sql.Identifier(self._slot),
+            sql.SQL("proto_version '2', streaming 'on'" if streams else "proto_version '1'"),
             sql.Literal(sql.Identifier(self._publication).as_string(self._connection)),
             sql.Literal("true" if self._binary else "false"),
         )

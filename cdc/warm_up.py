@@ -58,6 +58,7 @@ def warm_up() -> None:
     for identity in ReplicaIdentity.DEFAULT, ReplicaIdentity.FULL:
         assembler = Assembler("warm_up", Lsn(0), _decoder_of)
         assembler.feed(Messages.of(_messages(identity)))
+        assembler.feed(Messages.of(_sent_ahead(_messages(identity))))
         assembler.take()
     state, pointer, keepalive = libpq.new_state()
     libpq.receive(0, np.empty(0, np.uint8), state, pointer, keepalive)  # libpq answers that there is no connection
@@ -80,6 +81,13 @@ def _messages(identity: ReplicaIdentity) -> list[bytes]:
         b"M" + struct.pack(">Bq", 1, 0) + scan.CONTEXT_PREFIX + b"\0" + struct.pack(">I", 2) + b"{}",
         b"C" + struct.pack(">BQQq", 0, 1, 2, 0),
     ]
+
+
+def _sent_ahead(messages: list[bytes]) -> list[bytes]:
+    """The same transaction as pgoutput sends it while it runs: an id behind each message's kind."""
+    xid = struct.pack(">I", 1)
+    body = [message[:1] + xid + message[1:] for message in messages[1:-1]]
+    return [b"S" + xid + b"\1", *body, b"E", b"c" + xid + messages[-1][1:]]
 
 
 def _row(mark: bytes) -> bytes:

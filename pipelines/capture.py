@@ -11,11 +11,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cdc.assemble import Assembler
-from cdc.batch import Batch
+from cdc.batch import Batch, Part
 from cdc.catalogue import Catalogue, PublishedTable
 from cdc.changes import RelationDecoder
 from cdc.copy import decoder_of
@@ -25,6 +26,7 @@ from cdc.protocol import RelationMessage
 from cdc.slot import beat, drop_lost_slot, ensure_slot, identify
 from cdc.source import address
 from cdc.stream import ReplicationStream
+from cdc.streamed import StreamedTransactions
 from lakehouse.answer import gap_json
 from lakehouse.cuts import Cut, Gap
 from lakehouse.errors import LakeUnreachable
@@ -35,7 +37,7 @@ from pipelines.config import Config
 from pipelines.copies import Copies
 from pipelines.follow import Follower
 from pipelines.holes import Witness, look_for_hole
-from pipelines.progress import Copied, CutWritten, Durable, GapFound, OnProgress, Stopped, Streaming, Waiting
+from pipelines.progress import Copied, CutWritten, Durable, GapFound, OnProgress, Replaying, Stopped, Streaming, Waiting
 from pipelines.recovery import end_gaps, is_accepted, recover
 
 _LONGEST_PAUSE_S = 30.0  # between two attempts
@@ -83,6 +85,7 @@ class Capture:
         self._until: Lsn | None = None
         self._as_text = False
         self._report = CaptureReport(self._stream)
+        self._large = (Lsn(0), 0)  # the newest transaction that came in parts, and its rows so far
 
     def run(self, stop: threading.Event) -> CaptureReport:
         """Follow the source until ``stop`` is set; the batch at hand is finished, no other begun."""
@@ -142,12 +145,29 @@ class Capture:
             self._tell(Streaming(self._stream, state.confirmed_flush))
             copies.missing()
             beat(self._dsn)  # a source at rest has nothing else behind the copies' position
-            assembler = Assembler(self._stream, state.confirmed_flush, self._decoder_of)
             limits = self._config.capture
-            follower = Follower(
-                self._dsn, limits, stream, assembler, writer, applier, copies, witness.check, self._count
-            )
-            follower.follow(lambda: self._done(writer))
+            with closing(StreamedTransactions(self._config.spill_folder())) as streamed:
+                assembler = Assembler(
+                    self._stream,
+                    state.confirmed_flush,
+                    self._decoder_of,
+                    streamed,
+                    hold_bytes=limits.max_batch_bytes // 4,
+                    part_bytes=limits.max_batch_bytes,
+                )
+                follower = Follower(
+                    self._dsn,
+                    limits,
+                    stream,
+                    assembler,
+                    writer,
+                    applier,
+                    copies,
+                    witness.check,
+                    self._count,
+                    self._part_written,
+                )
+                follower.follow(lambda: self._done(writer))
 
     def _copies(self, writer: LakeWriter) -> Copies:
         publication = self._config.stream.publication_name
@@ -190,6 +210,12 @@ class Capture:
             self._report.count(str(changes.relation.name), changes.rows.num_rows)
         if batch.tables:
             self._tell(Durable(batch.end_lsn, batch.transactions.num_rows, batch.row_count))
+
+    def _part_written(self, part: Part) -> None:
+        if part.commit_lsn != self._large[0]:
+            self._large = (part.commit_lsn, 0)
+        self._large = (part.commit_lsn, self._large[1] + part.row_count)
+        self._tell(Replaying(*self._large))
 
     def _copied(self, copied: Copied) -> None:
         self._report.count(str(copied.table), copied.rows)

@@ -97,6 +97,18 @@ class Config(BaseSettings):
         folder = (self.folder / Path(url.removeprefix("file://")).expanduser()).resolve()
         return LakeRoot(folder.as_uri(), {})
 
+    def spill_folder(self) -> Path | None:
+        """Where transactions that still run are kept; None for the system's temporary folder.
+
+        Raises ConfigInvalid when it isn't there.
+        """
+        if self.capture.spill_dir is None:
+            return None
+        folder = self.folder / self.capture.spill_dir.expanduser()
+        if not folder.is_dir():
+            raise ConfigInvalid(str(self._file), [Problem("capture.spill_dir", f"isn't a folder: {folder}")])
+        return folder
+
     def _s3_options(self) -> dict[str, str]:
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
         options = {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -10,14 +10,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 
-from cdc.assemble import Assembler
-from cdc.batch import Batch
+from cdc.assemble import Assembler, Whole
+from cdc.batch import Batch, Part, TableChanges
 from cdc.context import ResyncRequest
 from cdc.slot import beat
 from cdc.stream import ReplicationStream, Slice
-from lakehouse.writer import LakeWriter
+from lakehouse.errors import LakeError
+from lakehouse.writer import NOTHING_STAGED, LakeWriter, StagedRows
 from pipelines import failpoints
 from pipelines.applier import Applier
 from pipelines.copies import Copies
@@ -30,7 +32,7 @@ _WATCH_PUBLICATION_S = 5.0  # how soon a table added to the publication is copie
 
 class Follower:
     """Carries one stream. ``check`` may refuse a batch before it is appended; ``on_durable`` is told of each after it
-    is durable and confirmed."""
+    is durable and confirmed, ``on_part`` of each part of a large transaction after it is written."""
 
     def __init__(
         self,
@@ -43,17 +45,20 @@ class Follower:
         copies: Copies,
         check: Callable[[Batch], None],
         on_durable: Callable[[Batch], None],
+        on_part: Callable[[Part], None],
     ) -> None:
         self._dsn, self._limits = dsn, limits
         self._stream, self._assembler = stream, assembler
         self._writer, self._applier, self._copies = writer, applier, copies
-        self._check, self._on_durable = check, on_durable
+        self._check, self._on_durable, self._on_part = check, on_durable, on_part
         now = time.monotonic()
         self._waiting_since: float | None = None  # since when a whole transaction waits for company
         self._progressed_at = self._asked_at = self._beat_at = self._watched_at = now
         self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._in_flight: deque[Future[None]] = deque()
-        self._failed = False  # read and set by the committing thread only
+        # Of the committing thread alone:
+        self._failed = False
+        self._staged: StagedRows = NOTHING_STAGED  # of a transaction whose end hasn't come
 
     def follow(self, done: Callable[[], bool]) -> None:
         """Returns, or raises, once nothing is being written any more; what waits by then is left to the next start."""
@@ -61,24 +66,28 @@ class Follower:
             self._follow(done)
         finally:
             self._committing.shutdown(wait=True, cancel_futures=True)
+            with suppress(LakeError):  # what stays is in no version, and goes with the next clean-up
+                self._writer.discard(self._staged)
 
     def _follow(self, done: Callable[[], bool]) -> None:
         while not done():
             self._applier.raise_failure()
             if self._has_room():
-                arrived = self._stream.receive(_POLL_S)
-                if arrived is not None:
+                arrived = None
+                if self._assembler.has_more:
+                    self._assembler.proceed()
+                elif (arrived := self._stream.receive(_POLL_S)) is not None:
                     self._assembler.feed(arrived.messages)
                 if self._is_due():
-                    self._commit_batch()
+                    self._commit_taken()
                 elif arrived is not None:
                     self._commit_idle(arrived)
             self._look_at_the_clock()
 
     def _is_due(self) -> bool:
         """Whether the waiting transactions are many enough, or have waited long enough."""
-        if not self._assembler.has_ready:
-            return False
+        if not self._assembler.has_ready or self._assembler.is_full:
+            return self._assembler.is_full
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
@@ -89,12 +98,15 @@ class Follower:
             or self._assembler.ready_bytes >= self._limits.max_batch_bytes
         )
 
-    def _commit_batch(self) -> None:
-        taken = self._assembler.take()
-        if taken is None:
-            return  # a large transaction is still arriving
+    def _commit_taken(self) -> None:
         self._waiting_since = None
-        self._submit(self._commit, *taken)
+        match self._assembler.take():
+            case Whole(batch, requests):
+                self._submit(self._commit, batch, requests)
+            case Part() as part:
+                self._submit(self._stage, part)
+            case None:
+                pass
 
     def _commit_idle(self, arrived: Slice) -> None:
         silent_s = time.monotonic() - self._progressed_at
@@ -125,10 +137,17 @@ class Follower:
             self._in_flight.popleft().result()
         return len(self._in_flight) < _IN_FLIGHT
 
+    def _stage(self, part: Part) -> None:
+        part = replace(part, tables=self._only_copied(part.tables))
+        self._staged = self._writer.stage(part, self._staged)
+        self._progressed_at = time.monotonic()
+        self._on_part(part)
+
     def _commit(self, batch: Batch, requests: tuple[ResyncRequest, ...]) -> None:
         self._check(batch)
-        batch = self._only_copied(batch)
-        self._writer.append(batch)
+        batch = replace(batch, tables=self._only_copied(batch.tables))
+        staged, self._staged = self._staged, NOTHING_STAGED
+        self._writer.append(batch, staged)
         # A request is confirmed with its batch: served first, so that a crash in between serves it again.
         self._copies.requested(requests)
         failpoints.hit("confirm.before")
@@ -137,20 +156,20 @@ class Follower:
         self._applier.reach(batch.end_lsn, batch.source_time)
         self._progressed_at = time.monotonic()
         self._on_durable(batch)
-        if any(self._copies.is_due(changes.relation.name) for changes in batch.tables):
+        if any(self._copies.is_due(table) for table in {*staged, *(changes.relation.name for changes in batch.tables)}):
             # Columns changed in a way that only a copy can tell. After a crash, the next start finds it due, too.
             self._copies.missing()
             beat(self._dsn)  # gives a source at rest something behind the copy to pass
 
-    def _only_copied(self, batch: Batch) -> Batch:
+    def _only_copied(self, tables: tuple[TableChanges, ...]) -> tuple[TableChanges, ...]:
         """Changes of a table that has just joined the publication stand on its copy: make that first.
 
         A table that left the publication before it was ever copied has nothing to stand on; the lake never spoke of it.
         """
-        if all(self._copies.is_copied(changes.relation.name) for changes in batch.tables):
-            return batch
+        if all(self._copies.is_copied(changes.relation.name) for changes in tables):
+            return tables
         self._copies.missing()
-        return replace(batch, tables=tuple(t for t in batch.tables if self._copies.is_copied(t.relation.name)))
+        return tuple(changes for changes in tables if self._copies.is_copied(changes.relation.name))
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()

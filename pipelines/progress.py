@@ -3,6 +3,7 @@
 {"event": "streaming", "stream": …, "from_lsn": …}            connected; follows from there
 {"event": "copied", "table": …, "rows": …, "snapshot_lsn": …}  a table's copy is durable
 {"event": "durable", "lsn": …, "transactions": …, "rows": …}   changelogs are durable up to there, and confirmed
+{"event": "replaying", "commit_lsn": …, "rows": …}             written so far of a large transaction, not yet visible
 {"event": "cut", "lsn": …, "source_time": …}                   readers see everything up to there
 {"event": "gap", "table": …, "from_lsn": …, "to_lsn": …, "reason": …}
 {"event": "waiting", "what": …}                                something is away; it is tried again
@@ -43,6 +44,14 @@ class Durable:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaying:
+    """A transaction that is too large for one batch: ``rows`` of it are written so far. It becomes visible as one."""
+
+    commit_lsn: Lsn
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class CutWritten:
     lsn: Lsn
     source_time: datetime  # UTC
@@ -66,7 +75,7 @@ class Stopped:
     lsn: Lsn | None  # None: nothing was durable yet
 
 
-Progress: TypeAlias = Streaming | Copied | Durable | CutWritten | GapFound | Waiting | Stopped
+Progress: TypeAlias = Streaming | Copied | Durable | Replaying | CutWritten | GapFound | Waiting | Stopped
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 
@@ -79,6 +88,8 @@ def as_object(event: Progress) -> dict[str, Any]:
             return {"event": "copied", "table": str(table), "rows": rows, "snapshot_lsn": str(snapshot_lsn)}
         case Durable(lsn, transactions, rows):
             return {"event": "durable", "lsn": str(lsn), "transactions": transactions, "rows": rows}
+        case Replaying(commit_lsn, rows):
+            return {"event": "replaying", "commit_lsn": str(commit_lsn), "rows": rows}
         case CutWritten(lsn, source_time):
             return {"event": "cut", "lsn": str(lsn), "source_time": source_time}
         case GapFound(table_or_all, from_lsn, to_lsn, reason):
@@ -106,6 +117,8 @@ def as_sentence(event: Progress) -> str:
             return f"copied {table}: {rows} rows as of {snapshot_lsn}"
         case Durable(lsn, transactions, rows):
             return f"durable to {lsn}: {transactions} transactions, {rows} rows"
+        case Replaying(commit_lsn, rows):
+            return f"transaction at {commit_lsn}: {rows:,} rows written so far"
         case CutWritten(lsn, source_time):
             return f"queryable to {lsn}, {source_time:%Y-%m-%d %H:%M:%S} UTC at the source"
         case GapFound(table_or_all, from_lsn, to_lsn, reason):

@@ -144,7 +144,10 @@ class Capture(BaseModel):
         default=100_000, gt=0, description="A batch of that many rows commits in about a second; larger gains nothing."
     )
     max_batch_bytes: int = Field(
-        default=64 * 1024 * 1024, gt=0, description="Bounds memory: a few batches of 64 MiB are in flight at once."
+        default=64 * 1024 * 1024,
+        gt=0,
+        description="Bounds memory: a few batches of 64 MiB are in flight at once. A larger transaction is written in "
+        "parts of that size, and becomes visible as one.",
     )
     max_fill_ms: int = Field(
         default=500,
@@ -163,6 +166,12 @@ class Capture(BaseModel):
         ge=0,
         description="How often a message is sent through the source, so that a busy neighbour database can't make "
         "the slot keep its WAL. 0 turns it off (e.g. for a read-only role).",
+    )
+    spill_dir: Path | None = Field(
+        default=None,
+        description="Where transactions that still run are kept once memory shouldn't hold them: a disk with room for "
+        "the largest, in a file that vanishes with the process. The system's temporary folder unless set; set it where "
+        "that is in memory.",
     )
     status_interval_seconds: float = Field(
         default=10, gt=0, le=30, description="A sixth of PostgreSQL's wal_sender_timeout, so that five may be lost."

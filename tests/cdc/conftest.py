@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
 
-from cdc.assemble import Assembler
-from cdc.batch import Batch
+from cdc.assemble import Assembler, Taken, Whole
+from cdc.batch import Batch, Part, TableChanges
 from cdc.catalogue import Catalogue, PublishedTable
 from cdc.changes import RelationDecoder
 from cdc.copy import copy_table, decoder_of, exported_snapshot
 from cdc.lsn import Lsn
 from cdc.protocol import RelationMessage
+from cdc.relation import Relation
 from cdc.slot import beat, drop_slot, ensure_slot
 from cdc.stream import ReplicationStream
 from tests.conftest import Database
@@ -78,17 +79,38 @@ def decoders(dsn: str) -> Callable[[RelationMessage], RelationDecoder]:
 
 
 def receive_until(stream: ReplicationStream, assembler: Assembler, lsn: Lsn) -> Batch:
-    """Feed until everything before ``lsn`` has arrived."""
+    """Feed until everything before ``lsn`` has arrived; all of it as one batch."""
     deadline = datetime.now(UTC) + timedelta(seconds=60)
+    taken: list[Taken] = []
     while datetime.now(UTC) < deadline:
-        arrived = stream.receive(0.5)
-        if arrived is not None:
-            assembler.feed(arrived.messages)
-        if assembler.reached is not None and assembler.reached >= lsn:
-            taken = assembler.take()
-            assert taken is not None
-            return taken[0]
+        if assembler.has_more:
+            assembler.proceed()
+        else:
+            arrived = stream.receive(0.5)
+            if arrived is not None:
+                assembler.feed(arrived.messages)
+        reached = assembler.reached
+        while assembler.is_full or (reached is not None and reached >= lsn):
+            one = assembler.take()
+            if one is None:
+                return joined(taken)
+            taken.append(one)
     raise AssertionError(f"the stream didn't reach {lsn} within a minute")
+
+
+def joined(taken: list[Taken]) -> Batch:
+    """One batch of all: parts and batches in order."""
+    batches = [one.batch for one in taken if isinstance(one, Whole)]
+    pieces: dict[Relation, list[pa.Table]] = {}
+    for one in taken:
+        for changes in one.tables if isinstance(one, Part) else one.batch.tables:
+            pieces.setdefault(changes.relation, []).append(changes.rows)
+    return replace(
+        batches[-1],
+        from_lsn=batches[0].from_lsn,
+        tables=tuple(TableChanges(relation, pa.concat_tables(rows)) for relation, rows in pieces.items()),
+        transactions=pa.concat_tables([batch.transactions for batch in batches]),
+    )
 
 
 @pytest.fixture
