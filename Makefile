@@ -2,7 +2,7 @@
 #   make demo ARGS=--json          ARGS is passed on to the target's program
 #   make test PYTHON=/opt/py/bin/python3
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak lint format bench bench-capture bench-lake bench-services browser clean
+.PHONY: help demo up test test-oidc soak lint format bench bench-capture bench-lake bench-services browser clean
 
 RUN := .venv/bin
 ENV := .venv/.synced
@@ -43,6 +43,11 @@ test-spark: $(ENV)  ## every table read by a real Apache Spark; needs Java 17 or
 	@uv="$$($(FIND_UV))" && "$$uv" sync --frozen --quiet --inexact --group spark
 	RIREKI_SPARK=1 $(RUN)/python -m pytest -q tests/spark $(ARGS)
 
+test-oidc: $(ENV) browser  ## certified OpenID Connect programs against auth, in a real browser; fetches what is missing
+	@$(NODE_20) || { uv="$$($(FIND_UV))" && "$$uv" sync --frozen --quiet --inexact --group oidc; }
+	PATH="$(CURDIR)/$(RUN):$$PATH" npm ci --prefix tests/oidc --ignore-scripts --no-audit --no-fund --loglevel=error
+	PATH="$(CURDIR)/$(RUN):$$PATH" RIREKI_OIDC=1 $(RUN)/python -m pytest -q tests/oidc $(ARGS)
+
 lint: $(ENV)  ## formatting, ruff, strict types, who may import whom, SQL
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
@@ -81,6 +86,8 @@ $(ENV): uv.lock pyproject.toml
 	@python="$$($(FIND_PYTHON))" && uv="$$($(FIND_UV))" && echo "Installing the locked packages into .venv" && \
 	  "$$uv" sync --frozen --quiet --python "$$python"
 	@touch $(ENV)
+
+NODE_20 := command -v npm >/dev/null && node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null
 
 # Candidates are run, not only found: version managers leave stand-ins that end in an error.
 define FIND_PYTHON
