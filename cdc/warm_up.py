@@ -3,7 +3,7 @@
 Numba compiles a kernel at its first call: some ten seconds for all of them, once for each installation (the result is
 kept in a cache beside the code, or where ``NUMBA_CACHE_DIR`` says). Done inside the stream, they would be lag. So a few
 messages that a server could have sent go through the very path that its own will take: one table with a column of every
-codec, an insert, an update with its old row, a delete, a logical message; and one copied row.
+codec, an insert, an update with its old row, a delete, a logical message, in binary and as text; and one copied row.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ _COLUMNS = [
 def warm_up() -> None:
     """Takes milliseconds where the cache is warm."""
     for identity in ReplicaIdentity.DEFAULT, ReplicaIdentity.FULL:
-        assembler = Assembler("warm_up", Lsn(0), _decoder_of)
-        assembler.feed(Messages.of(_messages(identity)))
-        assembler.feed(Messages.of(_sent_ahead(_messages(identity))))
-        assembler.take()
+        for as_text in False, True:
+            assembler = Assembler("warm_up", Lsn(0), _decoder_of)
+            assembler.feed(Messages.of(_messages(identity, as_text)))
+            assembler.feed(Messages.of(_sent_ahead(_messages(identity, as_text))))
+            assembler.take()
     state, pointer, keepalive = libpq.new_state()
     libpq.receive(0, np.empty(0, np.uint8), state, pointer, keepalive)  # libpq answers that there is no connection
     row = np.frombuffer(_row(b""), np.uint8)
@@ -68,10 +69,11 @@ def warm_up() -> None:
     _decoder_of(parse_relation(_relation(ReplicaIdentity.DEFAULT))).copied(row, off, length, 0, 0, 0)
 
 
-def _messages(identity: ReplicaIdentity) -> list[bytes]:
+def _messages(identity: ReplicaIdentity, as_text: bool) -> list[bytes]:
     """One transaction as pgoutput sends it."""
-    oid, new = struct.pack(">I", 1), b"N" + _row(b"b")
-    old = (b"O" if identity is ReplicaIdentity.FULL else b"K") + _row(b"b")
+    row = _row(b"t" if as_text else b"b", as_text)
+    oid, new = struct.pack(">I", 1), b"N" + row
+    old = (b"O" if identity is ReplicaIdentity.FULL else b"K") + row
     return [
         b"B" + struct.pack(">QqI", 1, 0, 1),
         _relation(identity),
@@ -90,10 +92,16 @@ def _sent_ahead(messages: list[bytes]) -> list[bytes]:
     return [b"S" + xid + b"\1", *body, b"E", b"c" + xid + messages[-1][1:]]
 
 
-def _row(mark: bytes) -> bytes:
+def _row(mark: bytes, as_text: bool = False) -> bytes:
     """``mark`` stands before each value in the stream, and not in a copy."""
-    values = (mark + struct.pack(">i", len(value)) + value for _, _, value in _COLUMNS)
-    return struct.pack(">H", len(_COLUMNS)) + b"".join(values)
+    values = (_printed(oid, modifier, value) if as_text else value for oid, modifier, value in _COLUMNS)
+    return struct.pack(">H", len(_COLUMNS)) + b"".join(mark + struct.pack(">i", len(v)) + v for v in values)
+
+
+def _printed(oid: int, modifier: int, value: bytes) -> bytes:
+    printer = lake_type(oid, modifier, _CATALOGUE, column="warm_up").printer
+    assert printer is not None
+    return printer(value).encode()
 
 
 def _relation(identity: ReplicaIdentity) -> bytes:

@@ -21,8 +21,11 @@ from lakehouse.errors import LakeEmpty
 from lakehouse.events import Event
 from lakehouse.moment import NewestCut
 from lakehouse.root import LakeRoot
+from lakehouse.stream_end import StreamEnd
 from lakehouse.timeline import Timeline
 from pipelines.config import Config
+from pipelines.holes import hole_of
+from pipelines.recovery import gap_accepted
 
 
 class Verdict(StrEnum):
@@ -71,6 +74,8 @@ class Status:
     source: SourceStanding | None
     problem: SourceError | None
     lake: LakeStanding | None
+    hole: SourceError | None = None  # what keeps the slot from carrying on where the lake ends
+    hole_accepted: bool = False
 
     @property
     def lag_bytes(self) -> int | None:
@@ -93,7 +98,7 @@ class Status:
         if self.problem is not None:
             found.append((Verdict.FAILED, str(self.problem)))
         if self.source is not None:
-            found += self._of_slot(self.config.stream.slot_name, self.source.slot)
+            found += self._of_hole() or self._of_slot(self.config.stream.slot_name, self.source.slot)
         if self.lake is None:
             found.append((Verdict.ATTENTION, "the lake holds no cut yet: rireki capture"))
         elif not self.lake.last.complete:
@@ -106,12 +111,17 @@ class Status:
             found.append((Verdict.ATTENTION, f"not copied yet: {', '.join(waiting)}"))
         return sorted(found, key=lambda item: item[0] is not Verdict.FAILED)
 
+    def _of_hole(self) -> list[tuple[Verdict, str]]:
+        if self.hole is None:
+            return []
+        if self.hole_accepted:
+            return [(Verdict.ATTENTION, f"{self.hole}; accepted as a gap: rireki capture copies every table again")]
+        return [(Verdict.FAILED, f"{self.hole}. Next: {self.hole.fix}")]
+
     @staticmethod
     def _of_slot(name: str, slot: SlotState | None) -> list[tuple[Verdict, str]]:
         if slot is None:
             return [(Verdict.ATTENTION, f"slot {name} doesn't exist yet: rireki capture")]
-        if slot.wal_status == "lost":
-            return [(Verdict.FAILED, f"slot {name} is lost: rireki resync --all --accept-gap")]
         found = []
         if slot.wal_status == "unreserved":
             found.append((Verdict.ATTENTION, f"slot {name} is about to lose WAL: start rireki capture now"))
@@ -196,9 +206,12 @@ def status_of(config: Config) -> Status:
     root = config.lake_root()
     lake = _lake(root)
     try:
-        return Status(config, root, _source(config), None, lake)
+        source = _source(config)
+        end = StreamEnd.read(root, config.stream.name)
+        hole = hole_of(config, end)
     except SourceError as error:
         return Status(config, root, None, error, lake)
+    return Status(config, root, source, None, lake, hole, hole is not None and gap_accepted(config, end))
 
 
 def _lake(root: LakeRoot) -> LakeStanding | None:

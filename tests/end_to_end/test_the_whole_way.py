@@ -142,6 +142,35 @@ def test_a_dropped_connection_is_waited_for_and_nothing_is_lost(pipeline: Pipeli
     assert found.mismatches == 0
 
 
+def test_a_type_that_only_postgresql_prints_joins_in_mid_stream_and_a_broken_text_session_comes_back(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)", f"ALTER PUBLICATION {pipeline.database.name} ADD TABLE t"
+    )
+    with pipeline.running() as told:
+        wait_until(lambda: any(isinstance(event, Streaming) for event in told), "streaming")
+        pipeline.database.execute(
+            "CREATE TABLE prices (id int PRIMARY KEY, p money)",
+            f"ALTER PUBLICATION {pipeline.database.name} ADD TABLE prices",
+            "INSERT INTO prices VALUES (1, 1.5)",
+        )
+        wait_until(lambda: "streaming as text" in str(told), "going over to text")
+        for number in range(2):
+            streams = sum(isinstance(event, Streaming) for event in told)
+            pipeline.database.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+                f" WHERE slot_name = '{pipeline.database.name}' AND active",
+                f"INSERT INTO prices VALUES ({number + 2}, 2.5)",
+                f"INSERT INTO t VALUES ({number}, 'x')",
+            )
+            wait_until(lambda: sum(isinstance(e, Streaming) for e in told) > streams, "streaming again")  # noqa: B023
+        found = pipeline.reconcile()
+
+    assert found.mismatches == 0
+    assert {str(name): table.lake_rows for name, table in found.tables.items()} == {"public.t": 2, "public.prices": 3}
+
+
 def test_a_slot_made_anew_behind_the_lake_is_refused(pipeline: Pipeline) -> None:
     pipeline.database.execute(
         "CREATE TABLE t (id int PRIMARY KEY)", f"ALTER PUBLICATION {pipeline.database.name} ADD TABLE t"

@@ -21,6 +21,7 @@ from pipelines.config import Config
 from pipelines.errors import NothingLost
 from pipelines.recovery import accept_gap
 from pipelines.setup import render
+from pipelines.status import Verdict, status_of
 from tests.conftest import Database
 from tests.faults.servers import own_server
 from tests.soak.child import Child
@@ -132,6 +133,24 @@ def test_a_dropped_slot_stops_the_stream_and_is_recovered_once_accepted(stream: 
 
     refused(stream, SlotLost, "it is gone")
     recovered(stream)
+
+
+def test_status_names_the_hole_and_the_way_on_until_it_is_closed(stream: Stream) -> None:
+    drop_slot(stream.database.dsn, stream.config.stream.slot_name)
+
+    lost = status_of(stream.config)
+    accept_gap(stream.config, reason="")
+    accepted = status_of(stream.config)
+    stream.drain()
+    closed = status_of(stream.config)
+
+    assert lost.verdict is Verdict.FAILED
+    verdict, reason = lost.reasons()[0]
+    assert verdict is Verdict.FAILED
+    assert "where the lake ends" in reason and "rireki resync --all --accept-gap" in reason
+    assert "accepted as a gap: rireki capture" in " ".join(told for _, told in accepted.reasons())
+    assert accepted.verdict is closed.verdict is Verdict.ATTENTION
+    assert closed.hole is None
 
 
 def test_a_slot_made_anew_ahead_of_the_lake_stops_the_stream_and_is_recovered_once_accepted(stream: Stream) -> None:

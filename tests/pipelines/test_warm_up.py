@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipelines.setup import render
 from tests.conftest import Database
 
@@ -14,11 +16,11 @@ from tests.conftest import Database
 PROGRAM = """
 import json, sys
 from numba.core.registry import CPUDispatcher
-import cdc.decode, cdc.libpq, cdc.scan, cdc.warm_up, lakehouse.key_hash
+import cdc.decode, cdc.decode_text, cdc.libpq, cdc.scan, cdc.warm_up, lakehouse.key_hash
 from pipelines.cli import run
 
 def compiled():
-    kernels = (cdc.libpq, cdc.scan, cdc.decode, lakehouse.key_hash)
+    kernels = (cdc.libpq, cdc.scan, cdc.decode, cdc.decode_text, lakehouse.key_hash)
     return {f"{m.__name__}.{name} {signature}" for m in kernels for name, kernel in vars(m).items()
             if isinstance(kernel, CPUDispatcher) for signature in kernel.signatures}
 
@@ -40,7 +42,8 @@ INSERT INTO everything VALUES ({id}, 'x', true, 1, 1, 1, 1, 1, now(), now(), gen
 """
 
 
-def test_after_the_warm_up_a_stream_compiles_nothing_more(database: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_text", [False, True], ids=["binary session", "text session"])
+def test_after_the_warm_up_a_stream_compiles_nothing_more(database: Database, tmp_path: Path, as_text: bool) -> None:
     file = tmp_path / "rireki.toml"
     file.write_text(
         render({"source": {"dsn": database.dsn}, "stream": {"name": database.name}, "lake": {"url": "lake"}})
@@ -48,6 +51,8 @@ def test_after_the_warm_up_a_stream_compiles_nothing_more(database: Database, tm
     publication = f"CREATE PUBLICATION {database.name} FOR TABLE everything, whole"
     whole = "CREATE TABLE whole (x text, y bigint)"
     database.execute(TABLE, whole, "ALTER TABLE whole REPLICA IDENTITY FULL", publication, ROW.format(id=1))
+    if as_text:
+        database.execute("CREATE TABLE prices (p money)", f"ALTER PUBLICATION {database.name} ADD TABLE prices")
     assert _compiled_by_a_drain(file) == []
     database.execute(
         ROW.format(id=2),
