@@ -14,6 +14,8 @@ A login's way:
     upstreams, away   a tenant's own identity provider: who is whom there, and asking it
     vault, handle   encryption, and opaque tokens that carry their tenant
     keys, clients   what signs, and who may ask
-    events, settings, __main__
+    events, states/, upcasters   what is told of it
+    registry        the command line that registers products and rotates keys
+    settings, __main__
     migrations/, roles.sql, publication.sql   the tables, the service's roles, what leaves for the lake
 """

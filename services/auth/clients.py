@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from services.auth.secrets import among_secrets
-from services.shared.errors import Conflict, InvalidRequest
+from services.shared.errors import Conflict, InvalidRequest, NotFound
 from services.shared.transaction import TenantTransaction
 
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 SCOPES = ("openid", "profile", "affiliations")
+_CLIENT_ID = re.compile(r"\A[a-z0-9][a-z0-9_.-]{2,63}\Z")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -103,6 +105,14 @@ def register(
     requires_second_factor: bool = False,
 ) -> str | None:
     """The new client's secret, told this once; None for a public one. Raises Conflict, InvalidRequest."""
+    if _CLIENT_ID.match(client_id) is None:
+        raise InvalidRequest(f"{client_id!r} is no client_id", fix="3 to 64 of a-z, 0-9, dot, hyphen, underscore")
+    if not 1 <= len(name) <= 100:
+        raise InvalidRequest("the name must have 1 to 100 characters")
+    if may_introspect and auth_method == "none":
+        raise InvalidRequest("a public client may not introspect", fix="choose client_secret_basic")
+    if not 1 <= len(redirect_uris) <= 20:
+        raise InvalidRequest("a client needs 1 to 20 redirect addresses")
     for uri in (*redirect_uris, *post_logout_redirect_uris):
         _refuse_unsafe(uri)
     touched = transaction.execute(
@@ -125,6 +135,55 @@ def register(
         raise Conflict(f"there is a client {client_id} already", fix="choose another client_id")
     if auth_method == "none":
         return None
+    return _new_secret(transaction, client_id)
+
+
+def add_secret(transaction: TenantTransaction, client_id: str) -> str:
+    """One more, told this once; the earlier ones work until they are ended. Raises NotFound, Conflict."""
+    if _known(transaction, client_id).auth_method == "none":
+        raise Conflict(f"{client_id} is a public client: it has no secret")
+    return _new_secret(transaction, client_id)
+
+
+def end_old_secrets(transaction: TenantTransaction, client_id: str) -> int:
+    """All but the newest stop working. How many. Raises NotFound."""
+    _known(transaction, client_id)
+    with among_secrets(transaction):
+        return transaction.execute(
+            "UPDATE auth.client_secrets AS s SET ended_at = now() WHERE client_id = %(id)s AND ended_at IS NULL AND "
+            "created_at < (SELECT max(created_at) FROM auth.client_secrets WHERE client_id = %(id)s)",
+            {"id": client_id},
+        )
+
+
+def end(transaction: TenantTransaction, client_id: str) -> None:
+    """Nobody logs in to it any more, and its refresh tokens stop working. Raises NotFound."""
+    _known(transaction, client_id)
+    transaction.execute("UPDATE auth.clients SET ended_at = now() WHERE client_id = %s", (client_id,))
+
+
+def registered(transaction: TenantTransaction) -> list[dict[str, Any]]:
+    """All that haven't ended, as they were registered, each with the number of its secrets."""
+    found = transaction.rows(
+        "SELECT client_id, name, auth_method, redirect_uris, post_logout_redirect_uris, may_refresh, may_introspect, "
+        "requires_second_factor, created_at FROM auth.clients WHERE ended_at IS NULL ORDER BY client_id"
+    )
+    with among_secrets(transaction):
+        counted = transaction.rows(
+            "SELECT client_id, count(*) AS n FROM auth.client_secrets WHERE ended_at IS NULL GROUP BY client_id"
+        )
+    secrets_of = {row["client_id"]: row["n"] for row in counted}
+    return [{**row, "secrets": secrets_of.get(row["client_id"], 0)} for row in found]
+
+
+def _known(transaction: TenantTransaction, client_id: str) -> Client:
+    client = find(transaction, client_id)
+    if client is None:
+        raise NotFound(f"there is no client {client_id}", fix="python -m services.auth.registry clients list")
+    return client
+
+
+def _new_secret(transaction: TenantTransaction, client_id: str) -> str:
     secret = secrets.token_urlsafe(32)
     with among_secrets(transaction):
         transaction.execute(

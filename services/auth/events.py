@@ -1,10 +1,12 @@
-"""The domain events of auth, and the columns of the state that each carries as ``after``.
+"""The domain events of auth, and the schema version of the state that each carries as ``after``: see directory's.
 
 Nothing here proves anything: hashes, seeds and keys are in tables that no event shows. What only auth may know of an
 event (address, browser, what was typed) goes beside it, encrypted under the person's own key.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from services.shared.event import Aggregate, EventType
 
@@ -15,46 +17,39 @@ GRANT = Aggregate("grant", "auth", "grants")
 UPSTREAM = Aggregate("upstream", "auth", "upstreams")
 UPSTREAM_LINK = Aggregate("upstream_link", "auth", "upstream_links")
 
-AGGREGATES = (ACCOUNT, FACTOR, SESSION, GRANT, UPSTREAM, UPSTREAM_LINK)
+# Each after those that it refers to.
+AGGREGATES = (ACCOUNT, FACTOR, UPSTREAM, SESSION, GRANT, UPSTREAM_LINK)
 
 
-def _columns(names: str) -> frozenset[str]:
-    return frozenset(names.split())
+STATES = Path(__file__).with_name("states")
 
 
-_ACCOUNT_V1 = _columns(
-    "user_id tenant_id has_password needs_second_factor failed_in_a_row locked_until version created_at updated_at"
-)
-_FACTOR_V1 = _columns("id tenant_id user_id kind label enrolled_at removed_at version")
-_SESSION_V1 = _columns(
-    "id tenant_id user_id amr acr upstream_id started_at authenticated_at expires_at ended_at ended_by version"
-)
-_GRANT_V1 = _columns("id tenant_id user_id session_id client_id scope granted_at revoked_at revoked_by version")
-_UPSTREAM_V1 = _columns("id tenant_id slug name issuer client_id ended_at version created_at updated_at")
-_UPSTREAM_LINK_V1 = _columns("id tenant_id upstream_id issuer subject user_id linked_at unlinked_at version")
+def _event(name: str, version: int, aggregate: Aggregate) -> EventType:
+    return EventType.of(STATES, name, version, aggregate)
 
-ACCOUNT_OPENED = EventType("account.opened", 1, ACCOUNT, _ACCOUNT_V1)
-ENROLMENT_OFFERED = EventType("enrolment.offered", 1, ACCOUNT, _ACCOUNT_V1)
-PASSWORD_SET = EventType("password.set", 1, ACCOUNT, _ACCOUNT_V1)
-LOGIN_FAILED = EventType("login.failed", 1, ACCOUNT, _ACCOUNT_V1)
-FAILURES_CLEARED = EventType("failures.cleared", 1, ACCOUNT, _ACCOUNT_V1)
-ACCOUNT_UNLOCKED = EventType("account.unlocked", 1, ACCOUNT, _ACCOUNT_V1)
-FACTOR_ENROLLED = EventType("factor.enrolled", 1, FACTOR, _FACTOR_V1)
-FACTOR_REMOVED = EventType("factor.removed", 1, FACTOR, _FACTOR_V1)
-LOGIN_SUCCEEDED = EventType("login.succeeded", 1, SESSION, _SESSION_V1)
-FACTORS_RESET = EventType("factors.reset", 1, ACCOUNT, _ACCOUNT_V1)
-SESSION_RENEWED = EventType("session.renewed", 1, SESSION, _SESSION_V1)
-SESSIONS_ENDED = EventType("sessions.ended", 1, ACCOUNT, _ACCOUNT_V1)
-SESSION_ENDED = EventType("session.ended", 1, SESSION, _SESSION_V1)
-GRANT_ISSUED = EventType("grant.issued", 1, GRANT, _GRANT_V1)
-GRANT_REVOKED = EventType("grant.revoked", 1, GRANT, _GRANT_V1)
-UPSTREAM_CONNECTED = EventType("upstream.connected", 1, UPSTREAM, _UPSTREAM_V1)
-UPSTREAM_ENDED = EventType("upstream.ended", 1, UPSTREAM, _UPSTREAM_V1)
-UPSTREAM_LINKED = EventType("upstream.linked", 1, UPSTREAM_LINK, _UPSTREAM_LINK_V1)
-UPSTREAM_UNLINKED = EventType("upstream.unlinked", 1, UPSTREAM_LINK, _UPSTREAM_LINK_V1)
+
+ACCOUNT_OPENED = _event("account.opened", 1, ACCOUNT)
+ENROLMENT_OFFERED = _event("enrolment.offered", 1, ACCOUNT)
+PASSWORD_SET = _event("password.set", 1, ACCOUNT)
+LOGIN_FAILED = _event("login.failed", 1, ACCOUNT)
+FAILURES_CLEARED = _event("failures.cleared", 1, ACCOUNT)
+ACCOUNT_UNLOCKED = _event("account.unlocked", 1, ACCOUNT)
+FACTOR_ENROLLED = _event("factor.enrolled", 1, FACTOR)
+FACTOR_REMOVED = _event("factor.removed", 1, FACTOR)
+LOGIN_SUCCEEDED = _event("login.succeeded", 1, SESSION)
+FACTORS_RESET = _event("factors.reset", 1, ACCOUNT)
+SESSION_RENEWED = _event("session.renewed", 1, SESSION)
+SESSIONS_ENDED = _event("sessions.ended", 1, ACCOUNT)
+SESSION_ENDED = _event("session.ended", 1, SESSION)
+GRANT_ISSUED = _event("grant.issued", 1, GRANT)
+GRANT_REVOKED = _event("grant.revoked", 1, GRANT)
+UPSTREAM_CONNECTED = _event("upstream.connected", 1, UPSTREAM)
+UPSTREAM_ENDED = _event("upstream.ended", 1, UPSTREAM)
+UPSTREAM_LINKED = _event("upstream.linked", 1, UPSTREAM_LINK)
+UPSTREAM_UNLINKED = _event("upstream.unlinked", 1, UPSTREAM_LINK)
 # Written by auth.reorganise (migrations/0015).
-ACCOUNT_REHOMED = EventType("account.rehomed", 1, ACCOUNT, _ACCOUNT_V1)
-FACTOR_REHOMED = EventType("factor.rehomed", 1, FACTOR, _FACTOR_V1)
+ACCOUNT_REHOMED = _event("account.rehomed", 1, ACCOUNT)
+FACTOR_REHOMED = _event("factor.rehomed", 1, FACTOR)
 
 ALL = (
     ACCOUNT_OPENED,

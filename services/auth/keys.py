@@ -133,6 +133,16 @@ def rotate(database: Database, vault: Vault, *, at_once: bool = False) -> tuple[
         return ready["kid"], _make(transaction, vault, "next")
 
 
+def ring(database: Database) -> list[dict[str, Any]]:
+    """Every key that there ever was, the newest first, and until when it is published."""
+    with database.tenant_reading(_context()) as reading:
+        return reading.rows(
+            "SELECT kid, state, created_at, current_at, retired_at, retired_at + %s AS published_until "
+            "FROM auth.signing_keys ORDER BY created_at DESC",
+            (_KEPT,),
+        )
+
+
 def _make(transaction: TenantTransaction, vault: Vault, state: str) -> str:
     key = RSAKey.generate_key(2048, {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
     kid = str(key.kid)

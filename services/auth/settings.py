@@ -47,7 +47,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Raises StartupError naming the variable."""
-        token = _secret(environment, "AUTH_TOKEN")
+        token = secret_of(environment, "AUTH_TOKEN")
         if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
             raise StartupError(
                 f"must be at least {_SHORTEST_TOKEN} printable ASCII characters without spaces",
@@ -55,9 +55,9 @@ class Settings:
                 fix="python -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
         return cls(
-            dsn=_secret(environment, "AUTH_DSN"),
+            dsn=secret_of(environment, "AUTH_DSN"),
             token=token,
-            master_key=_master_key(_secret(environment, "AUTH_MASTER_KEY")),
+            master_key=master_key_of(secret_of(environment, "AUTH_MASTER_KEY")),
             issuer=_issuer(environment.get("AUTH_ISSUER", "")),
             max_connections=_whole(environment, "AUTH_MAX_CONNECTIONS", 8, 1, 30),
             session_idle=timedelta(minutes=_whole(environment, "AUTH_IDLE_MINUTES", 30, 1, 24 * 60)),
@@ -65,7 +65,7 @@ class Settings:
         )
 
 
-def _master_key(text: str) -> bytes:
+def master_key_of(text: str) -> bytes:
     try:
         key = base64.b64decode(text, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
@@ -103,7 +103,7 @@ def _whole(environment: Mapping[str, str], name: str, default: int, least: int, 
     return int(text)
 
 
-def _secret(environment: Mapping[str, str], name: str) -> str:
+def secret_of(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name)
     path = environment.get(f"{name}_FILE")
     if value:

@@ -36,12 +36,13 @@ INSERT INTO {events} (
     effective_at, occurred_at, actor_type, actor_id, reason, correlation_id, request_id, origin
 )
 SELECT %(event_id)s, state.tenant_id, %(type)s, state.{key}, state.version, %(event_type)s, %(schema_version)s,
-    to_jsonb(state), state.created_at, now(), 'system', 'journal.backfill', 'the row was there before its events',
+    to_jsonb(state), state.{began}, now(), 'system', 'journal.backfill', 'the row was there before its events',
     %(correlation_id)s, %(request_id)s, 'backfill'
 FROM {table} AS state WHERE state.{key} = %(id)s AND state.version = %(version)s
 ON CONFLICT DO NOTHING
 """
 _PARENTS = {"organisation": "parent_id"}
+_BEGAN = {"factor": "enrolled_at", "session": "started_at", "grant": "granted_at", "upstream_link": "linked_at"}
 
 
 def backfill(dsn: str, *, batch_rows: int = 1_000, tell: Callable[[str, int], None]) -> dict[str, int]:
@@ -69,6 +70,7 @@ def _batch(
         "key": sql.Identifier(aggregate.key),
         "table": sql.Identifier(aggregate.schema, aggregate.table),
         "events": sql.Identifier(aggregate.schema, "events"),
+        "began": sql.Identifier(_BEGAN.get(aggregate.type, "created_at")),
     }
     parent = _PARENTS.get(aggregate.type)
     after_parent = sql.SQL(_AFTER_PARENT).format(parent=sql.Identifier(parent), **names) if parent else sql.SQL("")

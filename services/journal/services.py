@@ -8,6 +8,8 @@ from pathlib import Path
 
 from services.asset import events as asset
 from services.asset.upcasters import UPCASTERS as ASSET_UPCASTERS
+from services.auth import events as auth
+from services.auth.upcasters import UPCASTERS as AUTH_UPCASTERS
 from services.directory import events as directory
 from services.directory.upcasters import UPCASTERS as DIRECTORY_UPCASTERS
 from services.shared.event import Aggregate, EventType, Upcaster
@@ -31,4 +33,5 @@ class Journal:
 JOURNALS = (
     Journal("directory", directory.AGGREGATES, directory.ALL, DIRECTORY_UPCASTERS, directory.STATES),
     Journal("asset", asset.AGGREGATES, asset.ALL, ASSET_UPCASTERS, asset.STATES),
+    Journal("auth", auth.AGGREGATES, auth.ALL, AUTH_UPCASTERS, auth.STATES),
 )

@@ -29,6 +29,8 @@ from services.journal.services import JOURNALS, Journal
 from services.migrate.apply import migrate
 from services.shared.event import Aggregate, EventType
 from tests.conftest import Database
+from tests.services.auth.conftest import auth_on
+from tests.services.auth.story import tell
 from tests.services.conftest import PASSWORDS, Api, Assets, Platform, served
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -124,7 +126,7 @@ def _digests() -> dict[str, str]:
 
 
 def _one_of_each(assets: Assets) -> None:
-    """Every command of both services once, so that every event type is there."""
+    """Every command of directory and asset once, so that every event type is there."""
     from tests.services.test_assets import test_every_event_type_is_written_and_carries_the_state_as_the_table_has_it
     from tests.services.test_commands import CASES as COMMANDS
     from tests.services.test_reorganisation import reorganise
@@ -147,6 +149,8 @@ def _write_missing() -> Iterator[Path]:
         platform = Platform(Database(server, "golden"))
         with served(platform) as directory, served(platform, "asset") as asset:
             _one_of_each(Assets(Api(asset.http, platform), Api(directory.http, platform)))
+        with auth_on(platform) as auth:
+            tell(auth)
         for journal, event, version in CASES:
             path = _golden(journal, event, version)
             if path.exists() or version != event.schema_version:
