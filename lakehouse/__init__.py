@@ -23,6 +23,8 @@ Written (one process per stream):
     hide             taking rows out of a table without rewriting their files
     draft            a table's next version while changes are applied to it, piece by piece
     current          one table's rows at the newest cut
+    regroup          the same rows of it in fewer files
+    compaction       small files of any table merged by its writer
     cuts             which versions belong together, and what the lake can't vouch for
 
 Built from the changelogs (any process, one per table):

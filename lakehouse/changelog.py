@@ -28,6 +28,7 @@ from cdc.lsn import Lsn
 from cdc.relation import Relation
 from lakehouse import generations, parquet
 from lakehouse.columns import COMMIT_DATE
+from lakehouse.compaction import compact_in_order
 from lakehouse.errors import CorruptCommit
 from lakehouse.generations import Generation, Generations, Hold
 from lakehouse.log import DeltaLog, marker
@@ -144,6 +145,12 @@ class Changelog:
                 self._commit(
                     found.stored.empty_table(), found.holding(from_lsn, hold).ended_by(self.copied_at, found), [], {}
                 )
+
+    def compact(self) -> int:
+        """Merge small files of one day; how many went. Appending isn't kept waiting."""
+        return compact_in_order(
+            self._log, self._lock, lambda: self.generations.stored, ("_commit_lsn", "_ordinal"), _span, _BOUNDED
+        )
 
     def stretches(self, after: Lsn, to: Lsn, rows_each: int) -> Iterator[pa.Table]:
         """The changes with ``after < _commit_lsn <= to``, in order and in the stored shape, about ``rows_each`` at a

@@ -7,8 +7,11 @@ that gave them their present values.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,20 +21,17 @@ from pyroaring import BitMap64
 from cdc.lsn import Lsn
 from lakehouse import deletion_vector, parquet
 from lakehouse.columns import VALID_FROM, TableColumns
+from lakehouse.compaction import commit_moved
 from lakehouse.draft import Draft
 from lakehouse.errors import CorruptCommit
 from lakehouse.fold import fold
-from lakehouse.hide import hidden_rows
+from lakehouse.hide import hidden_rows, hide
 from lakehouse.key_hash import Hashes, hash_rows
 from lakehouse.key_index import KeyIndex, Located, Longs
 from lakehouse.log import DeltaLog, marker
+from lakehouse.regroup import Regrouped, due, regroup
 from lakehouse.table_state import Action, LiveFile, schema_json
 from lakehouse.unchanged import whole_rows
-
-# A look-up by key reads one group of each file that may hold it: so the many small files of cuts have small ones.
-_LARGE_ROWS = 1 << 19
-_GROUP_ROWS = 1 << 16
-_CUT_GROUP_ROWS = 1 << 13
 
 NONE_FOUND = Located(*(np.empty(0, dtype=np.int64) for _ in range(5)))
 
@@ -94,6 +94,50 @@ class Current:
             self._index = None  # it may describe a version that nobody will see
             raise
 
+    def compact(self, lock: AbstractContextManager[Any]) -> int:
+        """Put the same rows into fewer files; how many went. ``lock`` keeps others from advancing; cuts go on while
+        rows are read and written.
+        """
+        with lock:
+            self._log.settle()
+            state = self._log.state
+            if not state.exists:
+                return 0
+            schema, columns = state.metadata["schemaString"], state.schema
+            key = json.loads(state.properties["rireki.key"])
+            groups = list(due(list(state.files.values())))
+        gone = 0
+        for group in groups:
+            regrouped = regroup(self._log, schema, columns, key, group)
+            with lock:
+                self._log.settle()
+                gone += len(group) if self._take_over(regrouped) else 0
+        return gone
+
+    def _take_over(self, regrouped: Regrouped) -> bool:
+        """Commit the new file in the place of the old ones, less what was hidden meanwhile."""
+        log, new = self._log, regrouped.new
+        live = [found for file in regrouped.old if (found := log.state.files.get(file.path)) is not None]
+        now = {file.path: self._vector(file) for file in live}
+        hidden = BitMap64.union(*(regrouped.hidden_since(file.path, now.get(file.path)) for file in regrouped.old))
+        if log.state.metadata["schemaString"] != regrouped.schema or len(hidden) == new.row_count:
+            log.store.remove(f"{log.path}/{new.path}")
+            return False
+        adding, vectors = hide(log, {new.path: hidden}, {new.path: new}) if hidden else ([new.add()], {})
+        before = self._log.state.version
+        commit_moved(log, [*(file.remove() for file in live), *adding])
+        if self._index is not None and self._index_of[0] == before:
+            numbers = {path: number for number, path in enumerate(self._paths) if path in regrouped.places}
+            self._index.moved({number: regrouped.places[path] for path, number in numbers.items()}, to=len(self._paths))
+            self._paths.append(new.path)
+            self._index_of = (log.state.version, self._index_of[1])
+        for file in regrouped.old:
+            self._hidden.pop(file.path, None)
+        if vectors:
+            kept = log.state.files[new.path].deletion_vector
+            self._hidden[new.path] = (deletion_vector.unique_id(kept), vectors[new.path])
+        return True
+
     def _apply(self, rows: pa.Table, key: tuple[str, ...], columns: TableColumns, draft: Draft) -> None:
         log = self._log
         changes = fold(rows, columns.key, columns.columns, log.subject)
@@ -117,7 +161,7 @@ class Current:
                 log.path,
                 _versions(kept, columns),
                 own=tuple(VALID_FROM.names),
-                group_rows=_CUT_GROUP_ROWS if kept.num_rows < _LARGE_ROWS else _GROUP_ROWS,
+                group_rows=parquet.group_rows(kept.num_rows),
                 for_scans=True,
             )
         )

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,7 +27,9 @@ from cdc.batch import TIMESTAMP
 from cdc.lsn import Lsn
 from cdc.relation import TableName
 from lakehouse import parquet
+from lakehouse.compaction import compact_in_order
 from lakehouse.log import DeltaLog, marker
+from lakehouse.table_state import LiveFile
 
 _GAP = pa.struct(
     [
@@ -151,6 +155,10 @@ class Cuts:
         self._log.settle()
         return tuple(gap for gap in newest_gaps(self._telling()) if gap.to_lsn is None)
 
+    def compact(self, lock: AbstractContextManager[Any]) -> int:
+        """Merge small files; how many went. ``lock`` keeps others from appending."""
+        return compact_in_order(self._log, lock, lambda: CUTS_SCHEMA, ("cut_lsn", "written_at"), _span)
+
     def append(self, cut: Cut) -> None:
         """Add a row; durable when this returns."""
         self._log.settle()
@@ -171,12 +179,14 @@ class Cuts:
         ]
 
     def _newest(self) -> Cut | None:
-        def order(stats: str) -> tuple[int, str]:
-            greatest = json.loads(stats)["maxValues"]
-            return greatest["cut_lsn"], greatest["written_at"]
-
-        newest = max(self._log.state.files.values(), key=lambda file: order(file.stats), default=None)
+        newest = max(self._log.state.files.values(), key=lambda file: _span(file)[1], default=None)
         if newest is None:
             return None
         rows = parquet.read(self._log.store, self._log.path, newest.path, CUTS_SCHEMA)
         return max(cuts_from_arrow(rows), key=lambda cut: (cut.cut_lsn, cut.written_at))
+
+
+def _span(file: LiveFile) -> tuple[tuple[int, str], tuple[int, str]]:
+    stats = json.loads(file.stats)
+    least, greatest = ((bounds["cut_lsn"], bounds["written_at"]) for bounds in (stats["minValues"], stats["maxValues"]))
+    return least, greatest

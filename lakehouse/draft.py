@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pyroaring import BitMap64
 
 from lakehouse.hide import hide
-from lakehouse.log import DeltaLog, now_ms
+from lakehouse.log import DeltaLog
 from lakehouse.table_state import Action, LiveFile
 
 
@@ -51,7 +51,6 @@ class Draft:
 
     def actions(self) -> list[Action]:
         """Of files: what makes it the next version. Writes the vector file if one is needed, so commit them next."""
-        now = now_ms()
-        before = [file.remove(now) for file in self._log.state.files.values()] if self.cleared else []
+        before = [file.remove() for file in self._log.state.files.values()] if self.cleared else []
         hiding, _ = hide(self._log, self.hidden, self.written)
         return [*before, *hiding, *(file.add() for path, file in self.written.items() if path not in self.hidden)]

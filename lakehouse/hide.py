@@ -9,7 +9,7 @@ from pyroaring import BitMap64
 
 from lakehouse import deletion_vector
 from lakehouse.errors import CorruptCommit
-from lakehouse.log import DeltaLog, now_ms
+from lakehouse.log import DeltaLog
 from lakehouse.table_state import Action, LiveFile
 
 
@@ -38,11 +38,10 @@ def hide(
     A file is live, or among ``written``: then no version has it yet. One of which nothing is left goes. Writes the
     vector file, if one is needed, so commit the actions next.
     """
-    now = now_ms()
     files = {path: written.get(path) or log.state.files[path] for path in hidden}
     partly = {path: rows for path, rows in hidden.items() if len(rows) < files[path].row_count}
     descriptors, vector_file = deletion_vector.encode(partly)
     if vector_file is not None:
         log.store.put(f"{log.path}/{vector_file[0]}", vector_file[1])
-    removed = [file.remove(now) for path, file in files.items() if path not in written]
+    removed = [file.remove() for path, file in files.items() if path not in written]
     return removed + [files[path].with_vector(vector).add() for path, vector in descriptors.items()], partly

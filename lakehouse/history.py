@@ -46,7 +46,7 @@ from lakehouse.intervals import (
 )
 from lakehouse.key_hash import Hashes, hash_rows
 from lakehouse.key_index import KeyIndex, Longs
-from lakehouse.log import DeltaLog, marker, now_ms
+from lakehouse.log import DeltaLog, marker
 from lakehouse.table_state import Action, LiveFile
 
 BUILT_TO: Final = "rireki/history"
@@ -82,8 +82,7 @@ class History:
 
     def forget(self) -> None:
         """Empty the table, to be built anew."""
-        now = now_ms()
-        removed = [file.remove(now) for file in self._log.state.files.values()]
+        removed = [file.remove() for file in self._log.state.files.values()]
         self._commit(removed, Lsn(0), copies=())
 
     def reach(self, to: Lsn) -> None:

@@ -9,6 +9,7 @@ row over time, and ten million rows take 250 MB (25 bytes each). A run that is m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,21 @@ class KeyIndex:
         rank = np.arange(len(asked)) - np.searchsorted(asked, asked, side="left")
         order = order[rank < at_most[asked]]
         return Located(*(column[order] for column in columns))
+
+    def moved(self, places: Mapping[int, Longs], to: int) -> None:
+        """Rows of these files are now in the file ``to``: by old file, the new row for each old one."""
+        if not places:
+            return
+        is_moved = np.zeros(max(places) + 1, dtype=np.bool_)
+        is_moved[list(places)] = True
+        for run in self._runs:
+            at = np.flatnonzero((run.file <= max(places)) & run.alive)
+            at = at[is_moved[run.file[at]]]
+            files = run.file[at]
+            for file, place in places.items():
+                mine = at[files == file]
+                run.row[mine] = place[run.row[mine]]
+            run.file[at] = to
 
     def forget(self, located: Located) -> None:
         """Drop rows that ``locate`` just found; nothing may have been added in between."""

@@ -2,7 +2,8 @@
 
 We are the only writer of a table, so a lost race means one of two things. Either our own put succeeded although the
 answer was lost: the winning commit then carries our id. Or somebody else writes: that is said, never merged. Only the
-tables that several streams append to (``transactions``, ``cuts``) take another stream's append and go on after it.
+tables that several streams append to (``transactions``, ``cuts``) take another stream's append, or its merging of small
+files, and go on after it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from lakehouse.store import Store
 from lakehouse.table_state import FORMAT, Action, TableState, load, parse_commit, schema_json
 
 ENGINE = "rireki"
+
+
+class Overtaken(Exception):
+    """Another stream's process has merged the same files meanwhile: there is nothing left to do."""
 
 
 class DeltaLog:
@@ -61,8 +66,8 @@ class DeltaLog:
     def commit(self, actions: Sequence[Action], info: Mapping[str, Any], *, blind_append: bool = True) -> int:
         """Commit and return the new version; durable when this returns.
 
-        ``info`` joins the commit's metadata. Raises TwoWriters when somebody else took the version, and
-        LakeUnreachable when the outcome is unknown: then ``settle`` tells.
+        ``info`` joins the commit's metadata. Raises TwoWriters when somebody else took the version,
+        LakeUnreachable when the outcome is unknown: then ``settle`` tells; and Overtaken.
         """
         if self._tried:
             raise RuntimeError(f"{self.subject}: a commit's outcome is unknown, settle() comes first")
@@ -83,6 +88,9 @@ class DeltaLog:
                 if winner is None:
                     raise LakeUnreachable(f"commit {version} was there and then wasn't", subject=self.subject)
                 self._accept(version, winner)
+                if self._tried and any(self._is_gone(action) for action in actions):
+                    self._tried.clear()
+                    raise Overtaken
         self._checkpoints.after_commit(self._uri, self.state.version)
         return self.state.version
 
@@ -134,14 +142,18 @@ class DeltaLog:
         written_by = next((action["commitInfo"].get("txnId") for action in actions if "commitInfo" in action), None)
         if written_by not in self._tried:
             harmless = {"commitInfo", "add", "txn"} | ({"protocol", "metaData"} if version == 0 else set())
-            appends_only = all(action.keys() <= harmless for action in actions)
-            if not (self._many_streams and appends_only):
+            is_harmless = all(action.keys() <= harmless or _only_moves(action) for action in actions)
+            if not (self._many_streams and is_harmless):
                 raise TwoWriters(f"version {version} was written by somebody else", subject=self.subject)
         if version != self.state.version + 1:
             raise CorruptCommit(f"version {version} doesn't follow {self.state.version}", subject=self.subject)
         self.state.apply(version, actions, self.subject)
         if written_by in self._tried:
             self._tried.clear()
+
+    def _is_gone(self, action: Action) -> bool:
+        """Whether it removes a file that is no longer there."""
+        return "remove" in action and action["remove"]["path"] not in self.state.files
 
     def _commit_path(self, version: int) -> str:
         return f"{self.path}/_delta_log/{version:020}.json"
@@ -154,6 +166,13 @@ def marker(application: str, version: int) -> Action:
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _only_moves(action: Action) -> bool:
+    """Part of a commit after which the rows are the same."""
+    return all(change.get("dataChange") is False for kind, change in action.items() if kind in ("add", "remove")) and (
+        action.keys() <= {"add", "remove"}
+    )
 
 
 def _has_zoneless_time(schema: pa.Schema) -> bool:

@@ -24,6 +24,9 @@ from lakehouse.store import Store
 from lakehouse.table_state import LiveFile
 
 FILE_ROWS = 1_000_000  # a copy's files: large enough to scan fast, small enough to hold in memory while written
+# A look-up by key reads one group of each file that may hold it: so the many small files of cuts have small ones.
+_LARGE_ROWS = 1 << 19
+_LARGE_GROUP, _SMALL_GROUP = 1 << 16, 1 << 13
 _ROW_GROUP = 1 << 17  # what a reader skips or takes as a whole
 _SAMPLE_ROWS = 1 << 14
 _REPEATING = ("_op", "_commit_lsn", "_xid", "_committed_at", "_valid_from_lsn", "_valid_from")
@@ -58,6 +61,11 @@ def write(
         path = f"{folder}part-{uuid.uuid4()}.parquet"
         store.put(f"{table}/{path}", body)
         yield LiveFile(path, len(body), dict(partition or {}), now_ms(), statistics(piece, own))
+
+
+def group_rows(rows: int) -> int:
+    """How many rows of a sorted file readers should skip or read together, when it has so many."""
+    return _SMALL_GROUP if rows < _LARGE_ROWS else _LARGE_GROUP
 
 
 def encode(rows: pa.Table, group_rows: int | None = None, *, for_scans: bool = False) -> bytes:

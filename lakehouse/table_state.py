@@ -55,10 +55,11 @@ class LiveFile:
         }
         return {"add": action | self._vector()}
 
-    def remove(self, now_ms: int) -> Action:
+    def remove(self) -> Action:
+        # Without deletionTimestamp, which means long ago: no checkpoint then carries every file that ever was. What may
+        # be removed from the store is judged by kept versions (lakehouse.sweep), never by the age of this action.
         action: Action = {
             "path": self.path,
-            "deletionTimestamp": now_ms,
             "dataChange": True,
             "extendedFileMetadata": True,
             "partitionValues": dict(self.partition),

@@ -244,6 +244,20 @@ class LakeWriter:
             self._gaps.clear()
             return cut
 
+    def compact(self, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Merge what has become many small files, of every table; how many went. To be called from a thread of its own:
+        batches and cuts go on meanwhile. Ends early, at a table's end, once ``stopping``. Raises CorruptCommit,
+        TwoWriters.
+        """
+        gone = self._cuts.compact(self._cutting) + self._transactions.compact()
+        with self._lock:
+            tables = sorted(self._tables.values(), key=lambda table: table.name)
+        for table in tables:
+            if stopping():
+                break
+            gone += table.changelog.compact() + table.current.compact(self._cutting)
+        return gone
+
     def record_gap(self, *gaps: Gap) -> None:
         """Tell gaps with the newest cut, durable at once; before the first cut they wait for that."""
         with self._cutting:

@@ -37,6 +37,7 @@ from pipelines.config import Config
 from pipelines.copies import Copies
 from pipelines.follow import Follower
 from pipelines.holes import Witness, look_for_hole
+from pipelines.housekeeping import Housekeeping
 from pipelines.progress import Copied, CutWritten, Durable, GapFound, OnProgress, Replaying, Stopped, Streaming, Waiting
 from pipelines.recovery import end_gaps, is_accepted, recover
 
@@ -141,7 +142,7 @@ class Capture:
             buffer_bytes=2 * self._config.capture.max_batch_bytes,
             binary=not (self._as_text or only_as_text),
         )
-        with Applier(writer, self._cut_written) as applier, self._opened(stream):
+        with Applier(writer, self._cut_written) as applier, Housekeeping(writer), self._opened(stream):
             self._tell(Streaming(self._stream, state.confirmed_flush))
             copies.missing()
             beat(self._dsn)  # a source at rest has nothing else behind the copies' position
