@@ -2,7 +2,7 @@
 #   make demo ARGS=--json          ARGS is passed on to the target's program
 #   make test PYTHON=/opt/py/bin/python3
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-oidc soak lint format bench bench-capture bench-lake bench-services browser clean
+.PHONY: help demo up test test-oidc soak storm replay lint format bench bench-capture bench-lake bench-services browser clean
 
 RUN := .venv/bin
 ENV := .venv/.synced
@@ -38,6 +38,12 @@ test: lint  ## lint, then every test on real PostgreSQL, Delta and S3
 
 soak: $(ENV)  ## half an hour of random work and random crashes, compared with the source by value
 	$(RUN)/python -m tests.soak $(ARGS)
+
+storm: $(ENV)  ## 10,000 commands of 32 clients while the service is killed; then fold(events) = state
+	$(RUN)/python -m tests.services.storm $(ARGS)
+
+replay: $(ENV)  ## a million events folded, compared with the state tables; and as of half-way
+	$(RUN)/python -m tests.services.million $(ARGS)
 
 test-spark: $(ENV)  ## every table read by a real Apache Spark; needs Java 17 or 21, fetches 550 MB the first time
 	@uv="$$($(FIND_UV))" && "$$uv" sync --frozen --quiet --inexact --group spark

@@ -11,6 +11,7 @@ RirekiError (cdc.errors)
     ├── RowsDiffer          source and lake don't hold the same
     ├── DemoFailed          the demo saw something that it must never see
     ├── NothingLost         a gap that was to be accepted and isn't there
+    ├── StageRefused        a table that can't enter a stage of row security
     └── CopyNotSeen         a resync that was asked for and didn't happen
 """
 
@@ -56,6 +57,10 @@ class DemoFailed(ConfigError):
 
 class NothingLost(ConfigError):
     default_fix = "rireki capture; to copy tables again without a gap: rireki resync --all"
+
+
+class StageRefused(ConfigError):
+    default_fix = "rireki rls status {subject}"
 
 
 class CopyNotSeen(ConfigError):

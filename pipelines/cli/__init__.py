@@ -38,6 +38,7 @@ COMMANDS = {
     "maintain": "Keep what is promised, remove what nobody was promised.",
     "pin": "Keep the versions of one moment, whatever their age.",
     "unpin": "Take a pin out.",
+    "rls": "Row security of the platform's tables: observe, log, enforce.",
     "outbox": "Hand domain events on to queues and webhooks, at least once, in order.",
 }
 

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from services.migrate.files import FOLDERS, Folder, MigrationRefused, files_of, refuse_rewritten_history
+from services.shared.proof import ContextKey
 
 _LOCK = 0x72_69_72_65_6B_69  # "rireki": one migration per database at a time
 OWNER = "platform_owner"
@@ -31,6 +32,9 @@ def migrate(dsn: str, passwords: Mapping[str, str], folders: Sequence[Folder] = 
         _make_roles(connection, folders, passwords, outcome)
         for folder in folders:
             _apply(connection, folder, outcome)
+        for folder in folders:
+            _guard(connection, folder)
+        _tell_context_keys(connection, passwords)
         _refuse_unprotected(connection, folders)
     return outcome
 
@@ -102,6 +106,32 @@ def _apply(connection: psycopg.Connection, folder: Folder, outcome: Outcome) -> 
                 (file.number, file.name, file.checksum),
             )
         outcome.applied.append(f"{folder.schema}/{file.name}")
+
+
+def _guard(connection: psycopg.Connection, folder: Folder) -> None:
+    """``guard.sql``, after all migrations: older ones fill a table before its policy."""
+    guard = folder.path / "guard.sql"
+    if guard.exists():
+        with connection.transaction():
+            connection.execute(guard.read_bytes())
+
+
+def _tell_context_keys(connection: psycopg.Connection, passwords: Mapping[str, str]) -> None:
+    """By what a service proves its tenant, made from its password; the key before stays good."""
+    with connection.transaction():
+        _become_owner(connection)
+        for role, password in passwords.items():
+            inner, outer = ContextKey.of(role, password).padded
+            connection.execute(
+                "INSERT INTO rls.context_keys (role, inner_key, outer_key) VALUES (%s, %s, %s) "
+                "ON CONFLICT (role, inner_key) DO UPDATE SET set_at = clock_timestamp()",
+                (role, inner, outer),
+            )
+            connection.execute(
+                "DELETE FROM rls.context_keys WHERE role = %s AND set_at NOT IN "
+                "(SELECT set_at FROM rls.context_keys WHERE role = %s ORDER BY set_at DESC LIMIT 2)",
+                (role, role),
+            )
 
 
 def _become_owner(connection: psycopg.Connection) -> None:

@@ -25,3 +25,13 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Who may look at tenants' rows by hand, for a ticket: rls.break_glass. People are made members without inheriting it:
+-- GRANT platform_breakglass TO sato WITH INHERIT FALSE, SET TRUE (before version 16: a NOINHERIT login).
+DO $$
+BEGIN
+    CREATE ROLE platform_breakglass NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;

@@ -6,11 +6,12 @@ ends with the transaction (``set_config(…, true)``), so a pooled connection ca
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, LiteralString
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import errors as pg
@@ -20,6 +21,9 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequest
 
 from services.shared.context import Context
 from services.shared.errors import Conflict, StartupError, Unavailable
+from services.shared.proof import ContextKey
+
+_SHADOW_HIT = "01R01"  # rls.observe, migrations/0007
 
 Statement = LiteralString | sql.SQL | sql.Composed
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -62,6 +66,8 @@ class Database:
 
     def __init__(self, dsn: str, *, max_connections: int, wait_seconds: float = 5.0, name: str) -> None:
         self._name = name
+        self._key = ContextKey("", b"")  # known once the database is open
+        self._shadow_hits: deque[str] = deque()
         self.__pool = ConnectionPool(
             dsn,
             connection_class=psycopg.Connection[DictRow],
@@ -70,6 +76,7 @@ class Database:
             min_size=1,
             max_size=max_connections,
             timeout=wait_seconds,
+            configure=lambda connection: connection.add_notice_handler(self._notice),
             open=False,
         )
 
@@ -86,6 +93,7 @@ class Database:
             ) from error
         try:
             self._refuse_unbound_role()
+            self._refuse_unproven_context()
         except BaseException:
             self.__pool.close()
             raise
@@ -110,7 +118,7 @@ class Database:
         Conflict when a constraint refuses the commit.
         """
         with self._connection() as connection:
-            _bind(connection, context.tenant_id)
+            self._bind(connection, context.tenant_id)
             # Before any row is locked: a reorganisation of the tenant waits for this one, or this one for it.
             connection.execute("SELECT rls.hold_tenant(%s)", (context.tenant_id,))
             transaction = TenantTransaction(connection, context)
@@ -125,8 +133,27 @@ class Database:
         """One snapshot of one tenant; writing is refused by the server."""
         with self._connection() as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            _bind(connection, context.tenant_id)
+            self._bind(connection, context.tenant_id)
             yield TenantTransaction(connection, context)
+        if self._shadow_hits:
+            self._record_shadow_hits()
+
+    def _bind(self, connection: psycopg.Connection[DictRow], tenant_id: UUID) -> None:
+        proof = self._key.prove(connection.info.backend_pid, tenant_id)
+        connection.execute(
+            "SELECT set_config('app.tenant_id', %s, true), set_config('app.tenant_proof', %s, true)",
+            (str(tenant_id), proof),
+        )
+
+    def _notice(self, diagnostic: pg.Diagnostic) -> None:
+        if diagnostic.sqlstate == _SHADOW_HIT and diagnostic.message_detail:
+            self._shadow_hits.append(diagnostic.message_detail)
+
+    def _record_shadow_hits(self) -> None:
+        """What a reading transaction was only warned of: it couldn't write."""
+        with self._connection() as connection:
+            while self._shadow_hits:
+                connection.execute("SELECT rls.record_hit(%s)", (self._shadow_hits.popleft(),))
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[DictRow]]:
@@ -162,6 +189,17 @@ class Database:
                 fix="connect as the service's own role, made by: python -m services.migrate",
             )
 
-
-def _bind(connection: psycopg.Connection[DictRow], tenant_id: UUID) -> None:
-    connection.execute("SELECT set_config('app.tenant_id', %s, true)", (str(tenant_id),))
+    def _refuse_unproven_context(self) -> None:
+        tenant_id = uuid4()
+        with self._connection() as connection:
+            role = connection.info.user
+            self._key = ContextKey.of(role, connection.info.password)
+            self._bind(connection, tenant_id)
+            believed = connection.execute("SELECT rls.tenant() AS tenant").fetchone()
+        if believed is None or believed["tenant"] != tenant_id:
+            raise StartupError(
+                "the database doesn't believe its tenant context, which is proved by the role's password",
+                subject=f"role {role}",
+                fix=f"{role.upper()}_PASSWORD=… python -m services.migrate, and put the password into the DSN; "
+                "compare the clocks, too",
+            )

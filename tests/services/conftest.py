@@ -24,9 +24,10 @@ from services.migrate.apply import migrate
 from services.web.settings import Settings
 from tests.conftest import Database
 from tests.services.auth.rows import fill
+from tests.services.context import PASSWORD as PASSWORD
 
 TOKEN = "a-token-for-tests-only"
-PASSWORD = "a service's password in tests"
+
 PASSWORDS = {"directory": PASSWORD, "asset": PASSWORD, "auth": PASSWORD}
 APPS: dict[str, Callable[[Settings], FastAPI]] = {"directory": create_directory, "asset": create_asset}
 

@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from services.migrate.apply import OWNER
 from services.migrate.files import FOLDERS
+from tests.services.context import bind
 
 SCHEMAS = tuple(folder.schema for folder in FOLDERS if folder.login_role)
 ROLES = (*(folder.login_role for folder in FOLDERS if folder.login_role), "auth_secrets", OWNER)
@@ -145,6 +146,6 @@ def _judge(outcome: str, command: str, granted: bool, visible: bool) -> str:
 @contextmanager
 def _as(admin: psycopg.Connection[Any], role: str, tenant: str | None) -> Iterator[None]:
     with admin.transaction(force_rollback=True):
-        admin.execute("SELECT set_config('app.tenant_id', %s, true)", (tenant or "",))
+        bind(admin, tenant)
         admin.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
         yield

@@ -18,6 +18,7 @@ from services.directory import events as directory
 from services.journal.verify import verify
 from tests.services.auth.rows import open_account
 from tests.services.conftest import Api, Assets, Platform
+from tests.services.context import bind
 
 CORRELATION = "00000000-0000-4000-8000-0000000000aa"
 TABLES = (
@@ -76,7 +77,7 @@ def _events(platform: Platform, correlation: str) -> list[dict[str, Any]]:
 
 def _seen(platform: Platform, service: str, table: LiteralString, tenant: str, id: str) -> bool:
     with psycopg.connect(platform.dsn_of(service)) as connection:
-        connection.execute("SELECT set_config('app.tenant_id', %s, true)", (tenant,))
+        bind(connection, tenant)
         return connection.execute(f"SELECT id FROM {table} WHERE id = %s", (id,)).fetchone() is not None
 
 
@@ -305,7 +306,7 @@ def test_directory_alone_can_not_move_a_pharmacy_away_from_its_devices(
     other = Chain(assets, platform)
     plan = {"kind": "merge", "to": other.id, "actor_type": "operator", "actor_id": "x", "request_id": "x"}
     with psycopg.connect(platform.dsn_of("directory")) as connection:
-        connection.execute("SELECT set_config('app.tenant_id', %s, true)", (chain.id,))
+        bind(connection, chain.id)
         connection.execute("SELECT directory.reorganise(%s)", (Jsonb({**plan, "correlation_id": str(uuid4())}),))
 
         with pytest.raises(pg.ForeignKeyViolation):
@@ -327,7 +328,7 @@ def test_only_the_bound_tenant_gives(chain: Chain, assets: Assets, platform: Pla
         with psycopg.connect(platform.dsn_of("directory")) as connection, pytest.raises(pg.InvalidParameterValue):
             connection.execute(statement, (plan,))
     with psycopg.connect(platform.dsn_of("directory")) as connection:
-        connection.execute("SELECT set_config('app.tenant_id', %s, true)", (chain.id,))
+        bind(connection, chain.id)
         connection.execute("SELECT asset.reorganise(%s)", (plan,))
         connection.execute("SELECT auth.reorganise(%s)", (plan,))
         connection.commit()
@@ -341,7 +342,7 @@ def test_only_the_bound_tenant_gives(chain: Chain, assets: Assets, platform: Pla
 def test_an_open_row_refers_to_its_own_tenant_only(chain: Chain, assets: Assets, platform: Platform) -> None:
     other = Chain(assets, platform)
     with psycopg.connect(platform.dsn_of("directory")) as connection:
-        connection.execute("SELECT set_config('app.tenant_id', %s, true)", (chain.id,))
+        bind(connection, chain.id)
 
         with pytest.raises(pg.ForeignKeyViolation, match="which tenant"):
             connection.execute(

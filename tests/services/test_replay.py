@@ -196,7 +196,9 @@ def _old_platform(database: Database, tmp_path: Path) -> None:
     """As it was before pharmacies had a table of codes, with rows that nobody told of."""
     copies = []
     for folder in FOLDERS:
-        shutil.copytree(folder.path, tmp_path / folder.schema, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        shutil.copytree(
+            folder.path, tmp_path / folder.schema, ignore=shutil.ignore_patterns("*.py", "__pycache__", "guard.sql")
+        )
         copies.append(replace(folder, path=tmp_path / folder.schema))
     for path in (tmp_path / "directory" / "migrations").glob("*.sql"):
         if path.name > "0013":
