@@ -34,6 +34,7 @@ PASSWORD_SET = _event("password.set", 1, ACCOUNT)
 LOGIN_FAILED = _event("login.failed", 1, ACCOUNT)
 FAILURES_CLEARED = _event("failures.cleared", 1, ACCOUNT)
 ACCOUNT_UNLOCKED = _event("account.unlocked", 1, ACCOUNT)
+SECRETS_SHREDDED = _event("secrets.shredded", 1, ACCOUNT)
 FACTOR_ENROLLED = _event("factor.enrolled", 1, FACTOR)
 FACTOR_REMOVED = _event("factor.removed", 1, FACTOR)
 LOGIN_SUCCEEDED = _event("login.succeeded", 1, SESSION)
@@ -59,6 +60,7 @@ ALL = (
     FAILURES_CLEARED,
     ACCOUNT_UNLOCKED,
     FACTORS_RESET,
+    SECRETS_SHREDDED,
     SESSIONS_ENDED,
     FACTOR_ENROLLED,
     FACTOR_REMOVED,

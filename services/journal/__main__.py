@@ -1,9 +1,10 @@
-"""``python -m services.journal verify|replay|backfill|schema [--dsn DSN]``.
+"""``python -m services.journal verify|replay|backfill|schema|expire [--dsn DSN]``.
 
 verify      compare fold(events) with every state table
 replay      print the state of one aggregate type, a JSON object a line, as of ``--valid-at`` and ``--known-at``
 backfill    write events for rows that have none
 schema      print the JSON schema of a table's row
+expire      forget the answers of commands that are older than ``--days``
 
 Exit codes: 0 done, 1 verify found a difference, 2 refused or failed.
 """
@@ -23,6 +24,7 @@ import psycopg
 
 from services.journal import read
 from services.journal.backfill import backfill
+from services.journal.expire import expire
 from services.journal.fold import fold
 from services.journal.schema import schema_of
 from services.journal.services import JOURNALS, Journal
@@ -38,6 +40,12 @@ def _moment(text: str) -> datetime:
     return moment
 
 
+def _days(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("needs a day at least: clients repeat their commands for so long")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m services.journal", description="Read the domain events back.")
     common = argparse.ArgumentParser(add_help=False)
@@ -49,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--known-at", type=_moment, metavar="TIME", help="leave out what was recorded afterwards")
     replay.add_argument("--id", type=UUID)
     commands.add_parser("backfill", parents=[common]).add_argument("--batch-rows", type=int, default=1_000)
+    commands.add_parser("expire", parents=[common]).add_argument("--days", type=_days, default=30)
     schema = commands.add_parser("schema", parents=[common])
     schema.add_argument("--version", type=int, required=True)
     for command in (replay, schema):
@@ -84,6 +93,9 @@ def _run(given: argparse.Namespace) -> int:
                 tell=_say,
             )
             sys.stdout.write(json.dumps(written) + "\n")
+            return 0
+        case "expire":
+            sys.stdout.write(json.dumps(expire(given.dsn, days=given.days)) + "\n")
             return 0
         case "replay":
             journal, aggregate = _named(given.aggregate)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
+from services.journal.__main__ import main
 from tests.services.conftest import Api, Platform
 
 ORGANISATION = {"name": "関西支社", "kana": "カンサイシシャ", "kind": "area"}
@@ -97,3 +100,33 @@ def test_one_key_sent_by_many_at_once_creates_one_thing(api: Api, platform: Plat
 
     assert len(answers) == 1
     assert platform.count("directory.organisations", api.tenant) == 1
+
+
+def test_an_old_answer_is_forgotten_and_its_command_does_not_happen_twice(
+    own_api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api, platform = own_api, own_api.platform
+    api.found()
+    user = api.user()
+    api.command("/v1/organisations", ORGANISATION, key="old-create")
+    api.command(f"/v1/users/{user['id']}/activate", version=1, key="old-change")
+    with psycopg.connect(platform.admin_dsn, autocommit=True) as admin:
+        admin.execute(
+            "UPDATE directory.idempotency_keys SET created_at = now() - interval '31 days' WHERE key ~ '^old'"
+        )
+    before = platform.count("directory.idempotency_keys", api.tenant)
+
+    assert main(["expire", "--dsn", platform.admin_dsn]) == 0
+    assert json.loads(capsys.readouterr().out) == {"directory": 2}
+    assert main(["expire", "--dsn", platform.admin_dsn]) == 0
+
+    assert platform.count("directory.idempotency_keys", api.tenant) == before - 2
+    assert api.command("/v1/organisations", ORGANISATION, key="old-create").status_code == 409
+    assert api.command(f"/v1/users/{user['id']}/activate", version=1, key="old-change").status_code == 412
+    assert platform.count("directory.organisations", api.tenant) == 1
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "x"])
+def test_no_answer_is_forgotten_within_a_day(days: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["expire", "--days", days, "--dsn", "x"])

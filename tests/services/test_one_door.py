@@ -11,7 +11,7 @@ import services
 ROOT = Path(services.__file__).parent
 DOOR = "shared/transaction.py"
 # migrate and journal log in as the administrator, for every tenant: they are tools and serve nobody.
-MAY_CONNECT = {DOOR, "migrate/apply.py", "journal/read.py", "journal/backfill.py"}
+MAY_CONNECT = {DOOR, "migrate/apply.py", "journal/read.py", "journal/backfill.py", "journal/expire.py"}
 HTTP_CLIENTS = {"httpx", "requests", "urllib", "urllib3", "http", "aiohttp", "socket"}
 
 

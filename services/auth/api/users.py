@@ -7,9 +7,10 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from services.auth import accounts, credentials, factors, people, sessions
-from services.auth.events import ENROLMENT_OFFERED, FACTORS_RESET, SESSIONS_ENDED
+from services.auth.events import ENROLMENT_OFFERED, FACTORS_RESET, SECRETS_SHREDDED, SESSIONS_ENDED
 from services.auth.handle import Handle
 from services.auth.parts import WithParts
+from services.auth.secrets import shred
 from services.shared.errors import Conflict, NotFound
 from services.shared.transaction import TenantTransaction
 from services.web.call import Commanding, Done
@@ -28,6 +29,10 @@ class Unlock(Command):
 
 class ResetFactors(Command):
     """The user has lost every second factor: remove them, and log the user out everywhere."""
+
+
+class ShredSecrets(Command):
+    """Make unreadable for ever from where, and with what, this user logged in; the events themselves stay."""
 
 
 class EndSessions(Command):
@@ -85,6 +90,19 @@ def reset_factors(id: UUID, body: ResetFactors, call: Commanding) -> Response:
         return Done.of(accounts.change(transaction, account, FACTORS_RESET))
 
     return call.run(body, reset)
+
+
+@router.post("/{id}/shred-secrets")
+def shred_secrets(id: UUID, body: ShredSecrets, call: Commanding) -> Response:
+    """Deletes the user's key: what was sealed under it is gone here, in every backup and in every copy. A later login
+    is sealed under a new key."""
+
+    def carry_out(transaction: TenantTransaction) -> Done:
+        account = _account(transaction, id)
+        shred(transaction, id)
+        return Done.of(accounts.change(transaction, account, SECRETS_SHREDDED))
+
+    return call.run(body, carry_out)
 
 
 def _account(transaction: TenantTransaction, user_id: UUID) -> accounts.Account:

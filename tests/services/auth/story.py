@@ -25,6 +25,7 @@ def tell(auth: Auth) -> Member:
     product(auth, "/revoke", {"token": tokens["refresh_token"]})
     operator.do(f"/v1/users/{member.id}/end-sessions")
     operator.do(f"/v1/users/{member.id}/reset-factors")
+    operator.do(f"/v1/users/{member.id}/shred-secrets")
     last = auth.browser()
     last.log_in(member)
     last.set_up_app()
