@@ -2,7 +2,7 @@
 #   make demo ARGS=--json          ARGS is passed on to the target's program
 #   make test PYTHON=/opt/py/bin/python3
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-oidc soak storm replay lint format bench bench-capture bench-lake bench-services browser clean
+.PHONY: help demo up test test-oidc soak storm replay lint format bench bench-capture bench-lake bench-services drill browser clean
 
 RUN := .venv/bin
 ENV := .venv/.synced
@@ -75,6 +75,9 @@ bench-lake: $(ENV)  ## 10,000 and 100,000 changes of ten million rows beside MER
 
 bench-services: $(ENV)  ## the license check under 200 clients, beside a bare SELECT
 	$(RUN)/python -m tests.benchmarks.services $(ARGS)
+
+drill: $(ENV)  ## people log in while directory's process is killed for a minute (ARGS='--outage 10 --calm 10')
+	$(RUN)/python -m tests.benchmarks.drill $(ARGS)
 
 browser:  ## install what the tests of pages need, where it is missing: Chromium and its driver, from Debian's packages
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

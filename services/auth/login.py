@@ -38,6 +38,8 @@ def with_password(parts: Parts, seen: Seen, correlation_id: UUID, address: str, 
         correct = passwords.matches(password, kept)
         if correct and person and person.may_log_in and account and not account.locked:
             found.append(person)
+            if kept is not None and passwords.outdated(kept):
+                _hash_anew(parts, seen, person, password, kept)
         elif account is not None:
             failed.append((tenant_id, user_id))
     if not candidates:
@@ -46,6 +48,14 @@ def with_password(parts: Parts, seen: Seen, correlation_id: UUID, address: str, 
         for tenant_id, user_id in failed:
             count_failure(parts, seen, correlation_id, tenant_id, user_id, typed=address, how="password")
     return found
+
+
+def _hash_anew(parts: Parts, seen: Seen, person: Person, password: str, kept: str) -> None:
+    """At today's cost: only now is the password at hand. Passed over when it was changed in between."""
+    hash = passwords.hashed(password)
+    with parts.database.tenant_transaction(seen.person(person.tenant_id, person.user_id)) as transaction:
+        if credentials.password_hash(transaction, person.user_id) == kept:
+            credentials.keep_password(transaction, person.user_id, hash)
 
 
 def count_failure(

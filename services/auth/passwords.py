@@ -1,7 +1,8 @@
 """What a password must be, and its Argon2id hash.
 
-Rules of the medical information guideline (6.0): 13 characters, or 8 together with a second factor. No composition
-rules, no forced change; what everybody tries first is refused.
+The medical information guideline's (6.0, Q&A シQ-54): 13 characters, or 8 together with a second factor. It gives both
+as mixtures of letters, digits and signs; that is asked of short ones only, for it makes long ones no better (NIST
+SP 800-63B). No forced change; what everybody tries first is refused.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def accept(password: str, *, about: tuple[str, ...]) -> bool:
         raise PasswordRefused(
             f"Use at least {ALONE} characters, or at least {WITH_FACTOR} if you also set up a second factor."
         )
+    if len(text) < ALONE and not _mixed(text):
+        raise PasswordRefused(f"With fewer than {ALONE} characters, mix letters, digits and signs.")
     if len(set(text)) < WITH_FACTOR // 2:
         raise PasswordRefused("Use more different characters.")
     plain = text.casefold()
@@ -62,6 +65,11 @@ def accept(password: str, *, about: tuple[str, ...]) -> bool:
         if len(part) >= 4 and part in plain and len(plain) - len(part) < WITH_FACTOR:
             raise PasswordRefused("That is mostly your name or address. Choose another.")
     return len(text) >= ALONE
+
+
+def _mixed(text: str) -> bool:
+    letters, digits = sum(map(str.isalpha, text)), sum(map(str.isdecimal, text))
+    return bool(letters and digits and len(text) - letters - digits)
 
 
 def hashed(password: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 from authlib.oauth2 import OAuth2Error
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import ImmutableMultiDict
 
 from services.auth import sessions
 from services.auth.pages import render
@@ -28,7 +29,8 @@ def logout(
 ) -> Response:
     """At once with a genuine ``id_token_hint`` of the browser's session; else the person is asked."""
     if unspeakable(asked, longest=4096) is not None:
-        return _over(parts, request, None)
+        # As if nothing had been asked: the person decides, and not whoever wrote that link.
+        asked = ImmutableMultiDict()
     with in_session(parts, request, seen) as (transaction, session):
         endpoint = Logout(Provider(parts.settings, parts.keys, transaction))
         try:
