@@ -36,7 +36,7 @@ from lakehouse.stored_rows import as_sourced
 from lakehouse.tail import BUDGET_BYTES, Tails
 from lakehouse.transactions import Transactions
 
-STRETCH_ROWS = 250_000  # read back at once for a cut: of wide rows, some 60 MB
+STRETCH_ROWS = 120_000  # read back at once for a cut: about a row group
 THREADS = 4  # commits wait for the store more than they compute
 
 _Result = TypeVar("_Result")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from pipelines.copies import Copies
 from pipelines.follow import Follower
 from pipelines.holes import Witness, look_for_hole
 from pipelines.housekeeping import Housekeeping
+from pipelines.memory import give_back_freed_memory
 from pipelines.progress import Copied, CutWritten, Durable, GapFound, OnProgress, Replaying, Stopped, Streaming, Waiting
 from pipelines.recovery import end_gaps, is_accepted, recover
 
@@ -86,7 +88,7 @@ class Capture:
         self._until: Lsn | None = None
         self._as_text = False
         self._report = CaptureReport(self._stream)
-        self._large = (Lsn(0), 0)  # the newest transaction that came in parts, and its rows so far
+        self._in_parts = Counter[str]()  # rows by table of a transaction whose end hasn't come
 
     def run(self, stop: threading.Event) -> CaptureReport:
         """Follow the source until ``stop`` is set; the batch at hand is finished, no other begun."""
@@ -100,6 +102,7 @@ class Capture:
         return self._capture()
 
     def _capture(self) -> CaptureReport:
+        give_back_freed_memory()
         began = time.monotonic()
         writer: LakeWriter | None = None
         try:
@@ -154,8 +157,9 @@ class Capture:
                     self._decoder_of,
                     streamed,
                     hold_bytes=limits.max_batch_bytes // 4,
-                    part_bytes=limits.max_batch_bytes,
+                    part_bytes=limits.max_batch_bytes // 2,  # one is built while two are in flight
                 )
+                self._in_parts.clear()
                 follower = Follower(
                     self._dsn,
                     limits,
@@ -208,15 +212,17 @@ class Capture:
     def _count(self, batch: Batch) -> None:
         self._report.transactions += batch.transactions.num_rows
         for changes in batch.tables:
-            self._report.count(str(changes.relation.name), changes.rows.num_rows)
-        if batch.tables:
-            self._tell(Durable(batch.end_lsn, batch.transactions.num_rows, batch.row_count))
+            self._in_parts[str(changes.relation.name)] += changes.rows.num_rows
+        for table, rows in self._in_parts.items():
+            self._report.count(table, rows)
+        if self._in_parts:
+            self._tell(Durable(batch.end_lsn, batch.transactions.num_rows, self._in_parts.total()))
+            self._in_parts.clear()
 
     def _part_written(self, part: Part) -> None:
-        if part.commit_lsn != self._large[0]:
-            self._large = (part.commit_lsn, 0)
-        self._large = (part.commit_lsn, self._large[1] + part.row_count)
-        self._tell(Replaying(*self._large))
+        for changes in part.tables:
+            self._in_parts[str(changes.relation.name)] += changes.rows.num_rows
+        self._tell(Replaying(part.commit_lsn, self._in_parts.total()))
 
     def _copied(self, copied: Copied) -> None:
         self._report.count(str(copied.table), copied.rows)

@@ -1,10 +1,10 @@
-"""Places where a test may end this process or cut it off: around every write to the lake and every confirmation.
+"""Places where a test may end this process, cut it off or keep it waiting: around every write and every confirmation.
 
     RIREKI_FAILPOINTS="transactions.commit.after=kill@3, current.commit.before=cut"
 
-``kill`` ends the process as ``kill -9`` does, ``cut`` raises what a lost connection raises, both at the n-th time
-(``@n``, the first unless said), once. Read when this module is imported. In production it is unset: then ``hit`` does
-nothing, and the lake's store is used as it is.
+``kill`` ends the process as ``kill -9`` does, ``cut`` raises what a lost connection raises, ``stall30`` waits thirty
+seconds, as for a store that doesn't answer; each at the n-th time (``@n``, the first unless said), once. Read when this
+module is imported. In production it is unset: then ``hit`` does nothing, and the lake's store is used as it is.
 
     changelog.file     changelog.commit      a table's changes, or a copy of it
     transactions.file  transactions.commit   the commit that vouches for all changelogs
@@ -18,7 +18,9 @@ each with ``.before`` and ``.after``.
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
@@ -35,10 +37,12 @@ STATIONS = (
 )
 POINTS = tuple(f"{station}.{moment}" for station in STATIONS for moment in ("before", "after"))
 
+_ACTION = re.compile(r"\A(kill|cut|stall\d+)\Z")
+
 
 @dataclass(slots=True)
 class _Armed:
-    action: str  # kill or cut
+    action: str  # kill, cut, or stall and seconds
     left: int
 
 
@@ -51,7 +55,7 @@ def arm(text: str) -> None:
     for item in filter(None, (part.strip() for part in text.split(","))):
         point, _, asked = item.partition("=")
         action, _, count = asked.partition("@")
-        if point not in POINTS or action not in ("kill", "cut"):
+        if point not in POINTS or not _ACTION.match(action):
             raise ValueError(f"{VARIABLE}: not a failpoint: {item!r}; one looks like confirm.before=kill@2")
         _armed[point] = _Armed(action, int(count or 1))
 
@@ -70,6 +74,9 @@ def hit(point: str) -> None:
         del _armed[point]
     if armed.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if armed.action.startswith("stall"):
+        time.sleep(float(armed.action.removeprefix("stall")))
+        return
     broken: type[RirekiError] = SourceUnreachable if point.startswith("confirm") else LakeUnreachable
     raise broken("cut off by a failpoint", subject=point)
 

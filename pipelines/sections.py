@@ -147,7 +147,7 @@ class Capture(BaseModel):
         default=64 * 1024 * 1024,
         gt=0,
         description="Bounds memory: a few batches of 64 MiB are in flight at once. A larger transaction is written in "
-        "parts of that size, and becomes visible as one.",
+        "parts of half that size, and becomes visible as one.",
     )
     max_fill_ms: int = Field(
         default=500,

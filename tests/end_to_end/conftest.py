@@ -60,9 +60,9 @@ class Pipeline:
         assert not failed, failed
         assert not thread.is_alive(), "capture didn't stop"
 
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self, *options: str) -> subprocess.Popen[bytes]:
         """Capture in a process of its own."""
-        command = [sys.executable, "-m", "pipelines.cli", "capture", "--config", str(self.config.file)]
+        command = [sys.executable, "-m", "pipelines.cli", "capture", "--config", str(self.config.file), *options]
         return subprocess.Popen(
             command, env=os.environ | self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

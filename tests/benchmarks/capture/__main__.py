@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.postgres import Postgres
 from infra.state import StateFolder
-from tests.benchmarks.capture import changes
+from tests.benchmarks.capture import changes, large
 from tests.benchmarks.capture.bench import Bench, Figure
 
 MEASUREMENTS: dict[str, Callable[[Bench], Figure]] = {
@@ -21,6 +21,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Figure]] = {
     "one": changes.one,
     "mix": changes.mix,
     "tiny": changes.tiny,
+    "large": large.large,
 }
 
 

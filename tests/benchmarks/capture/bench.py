@@ -106,15 +106,22 @@ class Bench:
 
     def drain(self, config: Path, until: Lsn, *, environment: dict[str, str] | None = None) -> dict[str, Any]:
         """Capture up to ``until`` in a process of its own; what that says of itself (see child)."""
-        done = subprocess.run(
+        return self.told(self.draining(config, until, environment=environment))
+
+    def draining(self, config: Path, until: Lsn, *, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """The same while something else is done; ``told`` waits for its end."""
+        return subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.capture.child", str(config), str(until)],
             stdout=subprocess.PIPE,
-            check=True,
             text=True,
-            timeout=PATIENCE_S,
             env={**os.environ, **(environment or {})},
         )
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+
+    def told(self, child: subprocess.Popen[str]) -> dict[str, Any]:
+        out, _ = child.communicate(timeout=PATIENCE_S)
+        if child.returncode:
+            raise RuntimeError(f"capture ended with {child.returncode}")
+        told: dict[str, Any] = json.loads(out.splitlines()[-1])
         return told
 
     def copied(self, dsn: str, config: Path) -> None:

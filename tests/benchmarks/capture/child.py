@@ -7,7 +7,8 @@ starting_s           from the process's first line to the open stream: compiling
 durable_s            from the open stream to the changelog durable and confirmed up to UNTIL
 durable_cpu_s        this process's CPU time in that stretch
 queryable_s          from the open stream to the cut that shows it
-peak_bytes           resident memory at its highest
+peak_bytes           resident memory at its highest; started_bytes when the stream was opened, before anything came
+durable_at           by the machine's clock
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import resource
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import cdc.warm_up
@@ -26,29 +28,48 @@ from pipelines.config import load
 from pipelines.progress import Durable, Progress, Streaming
 
 
+@dataclass(frozen=True)
+class Moment:
+    at_s: float
+    cpu_s: float
+    clock_s: float
+    peak_bytes: int
+    lsn: Lsn
+
+    @classmethod
+    def now(cls, lsn: Lsn) -> Moment:
+        return cls(time.monotonic(), time.process_time(), time.time(), peak_bytes(), lsn)
+
+
 def main() -> None:
     began = time.monotonic()
     config, until = load(Path(sys.argv[1])), Lsn.parse(sys.argv[2])
     cdc.warm_up.warm_up()
     lakehouse.key_hash.warm_up()
-    at: dict[type, tuple[float, float]] = {}
+    streaming: Moment | None = None
+    durable: Moment | None = None  # when changes up to UNTIL were, or the last before it
 
     def tell(event: Progress) -> None:
-        now = (time.monotonic(), time.process_time())
-        if isinstance(event, Streaming) or (isinstance(event, Durable) and event.lsn >= until):
-            at.setdefault(type(event), now)
+        nonlocal streaming, durable
+        if isinstance(event, Streaming):
+            streaming = streaming or Moment.now(event.from_lsn)
+        elif isinstance(event, Durable) and (durable is None or durable.lsn < until):
+            durable = Moment.now(event.lsn)
 
     report = Capture(config, on_progress=tell).drain(until)
-    ended = time.monotonic()
-    streaming, durable = at[Streaming], at.get(Durable, (ended, time.process_time()))
+    ended = Moment.now(until)
+    assert streaming is not None
+    durable = durable or ended
     told = {
         "rows": report.rows,
         "transactions": report.transactions,
-        "starting_s": streaming[0] - began,
-        "durable_s": durable[0] - streaming[0],
-        "durable_cpu_s": durable[1] - streaming[1],
-        "queryable_s": ended - streaming[0],
+        "starting_s": streaming.at_s - began,
+        "durable_s": durable.at_s - streaming.at_s,
+        "durable_cpu_s": durable.cpu_s - streaming.cpu_s,
+        "queryable_s": ended.at_s - streaming.at_s,
         "peak_bytes": peak_bytes(),
+        "started_bytes": streaming.peak_bytes,
+        "durable_at": durable.clock_s,
     }
     print(json.dumps(told))
 
