@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -30,7 +30,7 @@ from lakehouse import generations, parquet
 from lakehouse.columns import COMMIT_DATE
 from lakehouse.compaction import compact_in_order
 from lakehouse.errors import CorruptCommit
-from lakehouse.generations import Generation, Generations, Hold
+from lakehouse.generations import NOTHING_VOUCHED, Generation, Generations, Hold, Vouched
 from lakehouse.log import DeltaLog, marker
 from lakehouse.stored_rows import as_stored
 from lakehouse.table_state import Action, LiveFile
@@ -80,7 +80,7 @@ class Changelog:
         return None if text is None else Lsn.parse(text)
 
     def stage(
-        self, changes: Sequence[TableChanges], staged: Staged | None, vouched: Collection[Relation] = ()
+        self, changes: Sequence[TableChanges], staged: Staged | None, vouched: Vouched = NOTHING_VOUCHED
     ) -> Staged | None:
         """Write changes that aren't here yet into files, to be committed behind those in ``staged``.
 
@@ -99,14 +99,13 @@ class Changelog:
         changes: Sequence[TableChanges],
         end_lsn: Lsn,
         staged: Staged | None = None,
-        vouched: Collection[Relation] = (),
+        vouched: Vouched = NOTHING_VOUCHED,
     ) -> pa.Table | None:
         """Append a batch's changes of this table, those that aren't here yet, and what was staged for it, in one
         commit; durable when this returns.
 
-        A relation in another shape begins a generation; ``vouched`` are those whose new columns came empty, says the
-        source's catalogue. Returns the rows appended besides those staged, None if there was nothing. Raises
-        NameCollision before anything is written.
+        A relation in another shape begins a generation. Returns the rows appended besides those staged, None if there
+        was nothing. Raises NameCollision before anything is written.
         """
         with self._lock:
             self._settle()
@@ -188,7 +187,7 @@ class Changelog:
             start = end
 
     def _new_rows(
-        self, changes: Sequence[TableChanges], staged: Staged | None, vouched: Collection[Relation]
+        self, changes: Sequence[TableChanges], staged: Staged | None, vouched: Vouched
     ) -> tuple[pa.Table | None, Generations]:
         """The changes that aren't here yet, as they are stored, and the generations that the table has with them."""
         found = self.generations if staged is None else self._with_staged(staged)
@@ -200,7 +199,7 @@ class Changelog:
                 found = found.beginning(relation, from_lsn)
             elif not found.fits(relation, from_lsn):
                 before = before or (self._last_row_before(from_lsn) if staged is None else from_lsn)
-                hold = self._hold(found, relation, from_lsn, before, relation in vouched)
+                hold = self._hold(found, relation, from_lsn, before, vouched)
                 found = found.beginning(relation, from_lsn, hold=hold).ended_by(self.copied_at, found)
             parts.append((found.at(from_lsn), rows))
             before = Lsn(rows["_commit_lsn"][-1].as_py())
@@ -215,13 +214,14 @@ class Changelog:
         return self.generations.joined(staged.before, staged.generations, self._log.subject)
 
     @staticmethod
-    def _hold(found: Generations, relation: Relation, from_lsn: Lsn, before: Lsn, vouched: bool) -> Hold | None:
+    def _hold(found: Generations, relation: Relation, from_lsn: Lsn, before: Lsn, vouched: Vouched) -> Hold | None:
         if found.only_texts_join(relation, from_lsn):
             return None
         if before >= from_lsn:
             return Hold("columns changed inside a transaction", from_lsn.before())
-        reason = found.carries(relation, from_lsn, vouched=vouched)
-        return None if reason is None else Hold(reason, min(before, from_lsn.before()))
+        reason = found.carries(relation, from_lsn, vouched=relation in vouched.relations)
+        certain = max(before, vouched.certain_of(relation.name))
+        return None if reason is None else Hold(reason, min(certain, from_lsn.before()))
 
     def _append_copy(self, copy: TableCopy, ends_gap: bool) -> pa.Table | None:
         self._settle()

@@ -3,7 +3,8 @@
 A generation begins when the stream shows a table in another shape, when a copy does, or when the lake must stop
 applying its changes. Three things can be done with the rows that are there already:
 
-    carried   columns only went, came empty, or another key finds the rows: the state goes on in the new shape
+    carried   columns went, came empty, or were typed anew without a new value, says the source's catalogue, or only
+              another key finds the rows: the state goes on in the new shape
     copied    the generation begins with a copy, which says every row anew
     held      what the rows are now can't be known from the stream (a default, a rename, another type, a table made
               anew, a change that can't be read): the state stays as it was, and says so, until a copy follows
@@ -21,13 +22,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from cdc.lsn import Lsn
-from cdc.relation import Column, Relation, text_column, typed_column
+from cdc.relation import Column, Relation, TableName, text_column, typed_column
 from lakehouse.columns import CHANGE_COLUMNS, COMMIT_DATE, OWN_COLUMNS, TableColumns, key_type
 from lakehouse.errors import CorruptCommit
 
@@ -55,6 +56,22 @@ class Hold:
     certain_to: Lsn
     by_itself: bool = True
     left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """What the source's catalogue says of tables whose shape changes: of which relations the rows can go on, because
+    nothing got a value unseen, and up to which commit a table certainly had the shape before.
+    """
+
+    relations: frozenset[Relation] = frozenset()
+    certain: Mapping[TableName, Lsn] = field(default_factory=dict, hash=False)
+
+    def certain_of(self, name: TableName) -> Lsn:
+        return self.certain.get(name, Lsn(0))
+
+
+NOTHING_VOUCHED = Vouched()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +234,11 @@ class Generations:
 
     def joined(self, before: Generations, after: Generations, table: str) -> Generations:
         """These, and what ``after`` has that ``before`` hadn't. Raises CorruptCommit where both took one name."""
-        fields = {field.name: field for field in self.stored}
-        for field in after.stored:
-            known = fields.setdefault(field.name, field)
-            if field.name != "_key" and not same_type(known.type, field.type):
-                raise CorruptCommit(f"column {field.name} was taken twice", subject=table, fix="rireki capture")
+        fields = {one.name: one for one in self.stored}
+        for one in after.stored:
+            known = fields.setdefault(one.name, one)
+            if one.name != "_key" and not same_type(known.type, one.type):
+                raise CorruptCommit(f"column {one.name} was taken twice", subject=table, fix="rireki capture")
         key = {field.name: field for schema in (self.stored, after.stored) for field in schema.field("_key").type}
         fields["_key"] = pa.field("_key", pa.struct(list(key.values())))
         found = self.all
@@ -250,10 +267,11 @@ class Generations:
         before = self.at(from_lsn)
         if before.oid != relation.oid:
             return "the table was made anew"
-        was = {column.name: column for column in before.columns}
-        for column in relation.columns:
+        was = {column.name: column for column in before.columns if typed_column(column.name) == column.name}
+        now = [column for column in relation.columns if not column.is_text]
+        for column in now:
             old = was.get(column.name)
-            if column.is_text or (old is not None and self._keeps(old, column)):
+            if old is not None and self._keeps(old, column):
                 continue
             if not vouched:
                 return f"column {column.name} is new" if old is None else f"column {column.name} has another type"
@@ -261,6 +279,10 @@ class Generations:
                 return f"column {column.name} has another type"
             if old is None and self._was_there(column.name, from_lsn):
                 return f"column {column.name} came back"
+        if not vouched and list(was) != [column.name for column in now]:
+            # One may have been dropped and another have taken its name, or two may have swapped theirs.
+            gone = [name for name in was if name not in {column.name for column in now}]
+            return f"column {', '.join(gone)} is gone" if gone else "columns have changed places"
         return None
 
     def _was_there(self, name: str, at: Lsn) -> bool:

@@ -7,7 +7,7 @@ commit carries its own marker, so a crash between any two of them is healed by d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from lakehouse.checkpoints import Checkpoints
 from lakehouse.current import Current
 from lakehouse.cuts import Cut, Cuts, Gap
 from lakehouse.errors import BeyondLake
-from lakehouse.generations import Generation, Generations, Held, Hold
+from lakehouse.generations import NOTHING_VOUCHED, Generation, Generations, Held, Hold, Vouched
 from lakehouse.log import DeltaLog
 from lakehouse.names import from_segment
 from lakehouse.root import LakeRoot, SharedTable, TableKind, table_path
@@ -164,6 +164,15 @@ class LakeWriter:
         found = list(table.changelog.generations.held()) if table else []
         return found[-1] if found and found[-1].until is None else None
 
+    def fits(self, relation: Relation) -> bool:
+        """Whether the relation has the shape that its table has by now."""
+        with self._lock:
+            table = self._tables.get(relation.name)
+        if table is None or not table.changelog.generations.all:
+            return False
+        found = table.changelog.generations
+        return found.fits(relation, found.newest.from_lsn) or found.only_texts_join(relation, found.newest.from_lsn)
+
     def alter(self, relation: Relation, from_lsn: Lsn) -> None:
         """Follow a change of columns that no row has shown. All changes up to ``from_lsn`` must be durable."""
         self._table(relation.name).changelog.alter(relation, from_lsn)
@@ -181,7 +190,7 @@ class LakeWriter:
         table = self._table(copy.relation.name)
         self._append(table, lambda: table.changelog.append_copy(copy, ends_gap=ends_gap), copy.snapshot_lsn)
 
-    def stage(self, part: Part, staged: StagedRows, vouched: Collection[Relation] = ()) -> StagedRows:
+    def stage(self, part: Part, staged: StagedRows, vouched: Vouched = NOTHING_VOUCHED) -> StagedRows:
         """Write a part of a large transaction into files that no version holds yet; durable with ``append``.
 
         Raises NameCollision.
@@ -198,12 +207,11 @@ class LakeWriter:
         for name, rows in staged.items():
             self._table(name).changelog.discard(rows)
 
-    def append(self, batch: Batch, staged: StagedRows = NOTHING_STAGED, vouched: Collection[Relation] = ()) -> None:
+    def append(self, batch: Batch, staged: StagedRows = NOTHING_STAGED, vouched: Vouched = NOTHING_VOUCHED) -> None:
         """Make a batch durable: every table's changelog, then ``transactions``. Rows that are there already are
         skipped, and so are rows that a table's first copy has covered. Raises NameCollision.
 
-        ``staged``: the parts of the one transaction that this batch ends. They are committed with it. ``vouched``:
-        relations whose new columns came empty, says the source's catalogue.
+        ``staged``: the parts of the one transaction that this batch ends. They are committed with it.
         """
         changes: dict[TableName, list[TableChanges]] = {**{name: [] for name in staged}, **_by_table(batch.tables)}
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ from pipelines.housekeeping import Housekeeping
 from pipelines.memory import give_back_freed_memory
 from pipelines.progress import Copied, CutWritten, Durable, GapFound, OnProgress, Replaying, Stopped, Streaming, Waiting
 from pipelines.recovery import end_gaps, is_accepted, recover
+from pipelines.watch import Watch
 
 _LONGEST_PAUSE_S = 30.0  # between two attempts
 _SLOT_PATIENCE_S = 10.0  # a killed capture's walsender needs a moment to notice
@@ -147,8 +148,12 @@ class Capture:
         )
         with Applier(writer, self._cut_written) as applier, Housekeeping(writer), self._opened(stream):
             self._tell(Streaming(self._stream, state.confirmed_flush))
+            watch = Watch(self._dsn, publication, writer)
+            watch.look()
             copies.missing()
-            beat(self._dsn)  # a source at rest has nothing else behind the copies' position
+            behind = beat(self._dsn)  # a source at rest has nothing else behind the copies' position
+            if self._until is not None and watch.awaits:
+                self._until = max(self._until, behind)
             limits = self._config.capture
             with closing(StreamedTransactions(self._config.spill_folder())) as streamed:
                 assembler = Assembler(
@@ -168,11 +173,15 @@ class Capture:
                     writer,
                     applier,
                     copies,
+                    watch,
                     witness.check,
                     self._count,
                     self._part_written,
                 )
                 follower.follow(lambda: self._done(writer))
+            with suppress(SourceUnreachable):  # the next start looks, too
+                watch.look()
+                watch.keep()
 
     def _copies(self, writer: LakeWriter) -> Copies:
         publication = self._config.stream.publication_name

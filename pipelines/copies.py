@@ -32,12 +32,16 @@ class Copies:
         self._writer, self._on_copied, self._stopped = writer, on_copied, stopped
         self._catalogue = Catalogue(dsn)
 
-    def missing(self) -> None:
-        """Copy every published table that was never copied, or whose state only a copy can bring up to date."""
+    def missing(self) -> bool:
+        """Copy every published table that was never copied, or whose state only a copy can bring up to date. Returns
+        whether there was one.
+        """
         with explained(self._dsn, publication=self._publication), connect(self._dsn) as connection:
             listed = published_tables(connection, self._publication)
-        if not listed or any(self.is_due(name) for name in listed):
-            self._copy(self.is_due)
+        if listed and not any(self.is_due(name) for name in listed):
+            return False
+        self._copy(self.is_due)
+        return True
 
     def again(self, names: tuple[TableName, ...]) -> None:
         """Copy published tables again; all of them when none is named."""
@@ -59,7 +63,7 @@ class Copies:
 
     def is_due(self, table: TableName) -> bool:
         held = self._writer.held(table)
-        return not self.is_copied(table) or (held is not None and held.hold.by_itself)
+        return not self.is_copied(table) or (held is not None and (held.hold.by_itself or held.hold.left))
 
     def is_copied(self, table: TableName) -> bool:
         return self._writer.copied_at(table) is not None

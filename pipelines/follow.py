@@ -24,6 +24,7 @@ from pipelines import failpoints
 from pipelines.applier import Applier
 from pipelines.copies import Copies
 from pipelines.sections import Capture as Limits
+from pipelines.watch import Watch
 
 _POLL_S = 0.05  # how long to wait for bytes before looking at the clock
 _IN_FLIGHT = 2  # batches: one that is being written, one that waits; then the stream is pushed back
@@ -43,13 +44,14 @@ class Follower:
         writer: LakeWriter,
         applier: Applier,
         copies: Copies,
+        watch: Watch,
         check: Callable[[Batch], None],
         on_durable: Callable[[Batch], None],
         on_part: Callable[[Part], None],
     ) -> None:
         self._dsn, self._limits = dsn, limits
         self._stream, self._assembler = stream, assembler
-        self._writer, self._applier, self._copies = writer, applier, copies
+        self._writer, self._applier, self._copies, self._watch = writer, applier, copies, watch
         self._check, self._on_durable, self._on_part = check, on_durable, on_part
         now = time.monotonic()
         self._waiting_since: float | None = None  # since when a whole transaction waits for company
@@ -139,7 +141,7 @@ class Follower:
 
     def _stage(self, part: Part) -> None:
         part = replace(part, tables=self._only_copied(part.tables))
-        self._staged = self._writer.stage(part, self._staged)
+        self._staged = self._writer.stage(part, self._staged, self._watch.vouched(part.tables))
         self._progressed_at = time.monotonic()
         self._on_part(part)
 
@@ -147,7 +149,9 @@ class Follower:
         self._check(batch)
         batch = replace(batch, tables=self._only_copied(batch.tables))
         staged, self._staged = self._staged, NOTHING_STAGED
-        self._writer.append(batch, staged)
+        self._writer.append(batch, staged, self._watch.vouched(batch.tables))
+        if self._watch.is_passed(batch.end_lsn):
+            self._look_at_the_catalogue()
         # A request is confirmed with its batch: served first, so that a crash in between serves it again.
         self._copies.requested(requests)
         failpoints.hit("confirm.before")
@@ -158,8 +162,7 @@ class Follower:
         self._on_durable(batch)
         if any(self._copies.is_due(table) for table in {*staged, *(changes.relation.name for changes in batch.tables)}):
             # Columns changed in a way that only a copy can tell. After a crash, the next start finds it due, too.
-            self._copies.missing()
-            beat(self._dsn)  # gives a source at rest something behind the copy to pass
+            self._look_at_the_catalogue()
 
     def _only_copied(self, tables: tuple[TableChanges, ...]) -> tuple[TableChanges, ...]:
         """Changes of a table that has just joined the publication stand on its copy: make that first.
@@ -181,4 +184,9 @@ class Follower:
             beat(self._dsn)
         if now - self._watched_at >= _WATCH_PUBLICATION_S:
             self._watched_at = now
-            self._submit(self._copies.missing)
+            self._submit(self._look_at_the_catalogue)
+
+    def _look_at_the_catalogue(self) -> None:
+        self._watch.look()
+        if self._copies.missing():
+            beat(self._dsn)  # gives a source at rest something behind the copy to pass

@@ -101,7 +101,7 @@ class Status:
             found += self._of_hole() or self._of_slot(self.config.stream.slot_name, self.source.slot)
         if self.lake is None:
             found.append((Verdict.ATTENTION, "the lake holds no cut yet: rireki capture"))
-        elif not self.lake.last.complete:
+        elif self._unvouched(self.lake):
             found.append((Verdict.ATTENTION, "the lake can't vouch for every position: see gaps"))
         limit = self.config.alerts.lag_seconds
         if self.lag_seconds is not None and self.lag_seconds > limit:
@@ -117,6 +117,11 @@ class Status:
         if self.hole_accepted:
             return [(Verdict.ATTENTION, f"{self.hole}; accepted as a gap: rireki capture copies every table again")]
         return [(Verdict.FAILED, f"{self.hole}. Next: {self.hole.fix}")]
+
+    def _unvouched(self, lake: LakeStanding) -> list[Gap]:
+        """What touches what readers see now. A table that left the publication has none: it was meant to go."""
+        published = set(lake.tables if self.source is None else self.source.published)
+        return [gap for gap in lake.last.gaps if gap.table is None or gap.table in published]
 
     @staticmethod
     def _of_slot(name: str, slot: SlotState | None) -> list[tuple[Verdict, str]]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from cdc.lsn import Lsn
 from cdc.relation import Relation
 from lakehouse.cuts import Cut
+from lakehouse.generations import Vouched
 from lakehouse.lake import Lake
 from lakehouse.root import LakeRoot
 from lakehouse.writer import LakeWriter
@@ -41,7 +42,7 @@ class LiveLake:
 
     def append(self, vouched: Collection[Relation] = ()) -> None:
         """Make durable what the source has committed; an idle advance if there is nothing."""
-        self.writer.append(self.source.batch(), vouched=vouched)
+        self.writer.append(self.source.batch(), vouched=Vouched(frozenset(vouched)))
 
     def cut(self) -> Cut:
         batch = self.source.batch()

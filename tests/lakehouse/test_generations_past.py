@@ -43,7 +43,7 @@ def told(request: pytest.FixtureRequest, local_root: LakeRoot) -> tuple[Lakeful,
     moment({"id": 2}, {"id": 3})
     lake.source.commit(insert(NARROWER, id=4))
     moment({"id": 2}, {"id": 3}, {"id": 4})
-    cut()
+    cut(NARROWER)
     lake.source.commit(update(RETYPED, id=3, a=30))  # it came back as another type: held until a copy
     moment({"id": 2}, {"id": 3}, {"id": 4})
     cut()

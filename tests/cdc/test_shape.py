@@ -1,0 +1,136 @@
+"""What two looks at the catalogue tell apart, asked of a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdc.catalogue import Catalogue
+from cdc.relation import TableName
+from cdc.shape import Look, came_empty, look, unannounced
+from tests.conftest import Database
+
+T = TableName("public", "t")
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, a text, n int)"
+ROWS = "INSERT INTO t VALUES (1, 'one', 1), (2, 'two', 2)"
+PARTS = (
+    "CREATE TABLE t (id int PRIMARY KEY, a text, n int) PARTITION BY RANGE (id)",
+    "CREATE TABLE p1 PARTITION OF t FOR VALUES FROM (0) TO (10)",
+)
+PART = "CREATE TABLE p2 (LIKE t INCLUDING ALL)"
+
+
+def looks(database: Database, *statements: str, setup: tuple[str, ...] = (TABLE, ROWS)) -> tuple[Look, Look]:
+    database.execute(*setup, "CREATE PUBLICATION p FOR TABLE t WITH (publish_via_partition_root = true)")
+    before = look(database.dsn, "p")
+    database.execute(*statements)
+    return before, look(database.dsn, "p")
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (("ALTER TABLE t DROP a", "ALTER TABLE t ADD a text"), "column a was dropped and made anew"),
+        (("ALTER TABLE t ALTER a TYPE text USING upper(a)",), "the table was rewritten, and column a with it"),
+        (("ALTER PUBLICATION p SET TABLE t WHERE (n > 1)",), "row filter has changed"),
+        (("ALTER PUBLICATION p DROP TABLE t", "ALTER PUBLICATION p ADD TABLE t"), "it left the publication and came"),
+        (("ALTER TABLE t RENAME a TO c", "ALTER TABLE t ADD a text", "ALTER TABLE t DROP c"), "column a was dropped"),
+    ],
+)
+def test_what_changes_rows_unseen_is_told(database: Database, statements: tuple[str, ...], said: str) -> None:
+    before, after = looks(database, *statements)
+
+    assert said in (unannounced(before.tables[T], after.tables[T]) or "nothing")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("INSERT INTO t VALUES (3)", "UPDATE t SET n = 5", "DELETE FROM t", "TRUNCATE t"),
+        ("VACUUM FULL t", "ANALYZE t", "CLUSTER t USING t_pkey"),
+        ("ALTER TABLE t ALTER n SET DEFAULT 5", "ALTER TABLE t ALTER a SET STATISTICS 5"),
+        ("CREATE INDEX ON t (a)", "ALTER TABLE t ADD CHECK (id > 0)", "COMMENT ON TABLE t IS 'x'"),
+        ("ALTER TABLE t ADD b int", "ALTER TABLE t DROP b"),
+        ("CREATE TABLE other (id int PRIMARY KEY)", "ALTER PUBLICATION p ADD TABLE other"),
+    ],
+)
+def test_what_changes_no_row_unseen_is_not(database: Database, statements: tuple[str, ...]) -> None:
+    before, after = looks(database, *statements)
+
+    assert unannounced(before.tables[T], after.tables[T]) is None
+    assert before.tables[T].is_announced_as(after.tables[T])
+    assert before.publication == after.publication
+
+
+def test_a_table_made_anew_is_announced_and_nothing_of_it_is_vouched_for(database: Database) -> None:
+    before, after = looks(database, "DROP TABLE t", TABLE, "ALTER PUBLICATION p ADD TABLE t")
+    (table,) = Catalogue(database.dsn).published("p")
+
+    assert not before.tables[T].is_announced_as(after.tables[T])
+    assert not came_empty(before.tables[T], after.tables[T], table.relation)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["publish_via_partition_root = false", "publish = 'insert'"],
+)
+def test_a_publication_altered_as_a_whole_is_told(database: Database, setting: str) -> None:
+    before, after = looks(database, f"ALTER PUBLICATION p SET ({setting})")
+
+    assert before.publication != after.publication
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (
+            (PART, "INSERT INTO p2 VALUES (11)", "ALTER TABLE t ATTACH PARTITION p2 FOR VALUES FROM (10) TO (20)"),
+            "p2 was",
+        ),
+        (
+            (f"BEGIN; {PART}; INSERT INTO p2 VALUES (11); ALTER TABLE t ATTACH PARTITION p2 DEFAULT; COMMIT",),
+            "partition p2 was attached",
+        ),
+        (("ALTER TABLE t DETACH PARTITION p1",), "partition p1 is gone"),
+        (("DROP TABLE p1",), "partition p1 is gone"),
+        (("CREATE TABLE p2 PARTITION OF t FOR VALUES FROM (10) TO (20)",), None),
+        (("BEGIN; CREATE TABLE p2 PARTITION OF t DEFAULT; INSERT INTO t VALUES (11); COMMIT",), None),
+        (("TRUNCATE p1",), None),
+    ],
+)
+def test_a_partition_that_brings_or_takes_rows_is_told(
+    database: Database, statements: tuple[str, ...], said: str | None
+) -> None:
+    before, after = looks(database, *statements, setup=PARTS)
+
+    told = unannounced(before.tables[T], after.tables[T])
+    assert told is None if said is None else said in (told or "nothing")
+
+
+@pytest.mark.parametrize(
+    ("statement", "empty"),
+    [
+        ("ALTER TABLE t ADD b int", True),
+        ("ALTER TABLE t ADD b int DEFAULT NULL", True),
+        ("ALTER TABLE t DROP a", True),
+        ("ALTER TABLE t ALTER a TYPE varchar", True),
+        ("ALTER TABLE t ADD b int DEFAULT 5", False),
+        ("ALTER TABLE t ADD b uuid DEFAULT gen_random_uuid()", False),
+        ("ALTER TABLE t ADD b int GENERATED ALWAYS AS IDENTITY", False),
+        ("ALTER TABLE t ADD b int GENERATED ALWAYS AS (id * 2) STORED", False),
+        ("ALTER TABLE t ALTER n TYPE bigint", False),
+        ("ALTER TABLE t RENAME a TO b", False),
+    ],
+)
+def test_a_column_that_came_empty_is_told_from_one_that_came_with_values(
+    database: Database, statement: str, empty: bool
+) -> None:
+    generated = "STORED" in statement
+    setting = ("ALTER PUBLICATION p SET (publish_generated_columns = stored)",) if generated else ()
+    database.execute(TABLE, ROWS, "CREATE PUBLICATION p FOR TABLE t", *setting)
+    before = look(database.dsn, "p").tables[T]
+    database.execute(statement)
+
+    after = look(database.dsn, "p").tables[T]
+    (table,) = Catalogue(database.dsn).published("p")
+
+    assert came_empty(before, after, table.relation) is empty
