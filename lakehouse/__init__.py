@@ -55,6 +55,7 @@ Read (any process, many at once):
     versions         which version stands for which source time and LSN
     starting_point   a version, intervals, or nothing: where a table's rows come from
     table_as_of      that start, and the changelog after it folded over
+    overlay          a version and the tail over it as one Delta table, for engines that scan
     intervals_as_of  the same for intervals
     query            which tables a query names; whatever doesn't only read them is refused
     sql              those tables as views that scan lazily

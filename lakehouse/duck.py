@@ -24,8 +24,10 @@ from lakehouse.errors import EngineMissing
 from lakehouse.root import LakeRoot
 
 
-def connect(root: LakeRoot) -> duckdb.DuckDBPyConnection:
-    """An in-memory database, time zone UTC, locked down to ``root``. Takes about 0.3 s: keep it, and use cursors.
+def connect(root: LakeRoot, overlays: Path) -> duckdb.DuckDBPyConnection:
+    """An in-memory database, time zone UTC, locked down to ``root`` and the folder ``overlays``.
+
+    Takes about 0.3 s: keep it, and use cursors.
 
     Raises: EngineMissing where an extension can't be had.
     """
@@ -43,7 +45,7 @@ def connect(root: LakeRoot) -> duckdb.DuckDBPyConnection:
         remember_secret(connection, root)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET parquet_metadata_cache = true")  # a data file never changes
-    connection.execute(f"SET allowed_directories = [{literal(root.url + '/')}]")
+    connection.execute(f"SET allowed_directories = [{literal(f'{root.url}/')}, {literal(f'{overlays}/')}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

@@ -10,16 +10,22 @@ from pyroaring import BitMap64
 from lakehouse import deletion_vector
 from lakehouse.errors import CorruptCommit
 from lakehouse.log import DeltaLog
+from lakehouse.store import Store
 from lakehouse.table_state import Action, LiveFile
 
 
 def hidden_rows(log: DeltaLog, file: LiveFile) -> BitMap64:
     """Numbers of the file's rows that are no longer in the table. Raises CorruptCommit."""
+    return hidden_in(log.store, log.path, file, log.subject)
+
+
+def hidden_in(store: Store, table: str, file: LiveFile, subject: str) -> BitMap64:
+    """The same for any version of the table at ``table``."""
     if file.deletion_vector is None:
         return BitMap64()
 
     def read(path: str) -> bytes:
-        body = log.store.get(f"{log.path}/{path}")
+        body = store.get(f"{table}/{path}")
         if body is None:
             raise ValueError(f"deletion vector file {path} is gone")
         return body
@@ -27,7 +33,7 @@ def hidden_rows(log: DeltaLog, file: LiveFile) -> BitMap64:
     try:
         return deletion_vector.decode(file.deletion_vector, read)
     except ValueError as error:
-        raise CorruptCommit(f"{error} (data file {file.path})", subject=log.subject) from error
+        raise CorruptCommit(f"{error} (data file {file.path})", subject=subject) from error
 
 
 def hide(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote
 
 import deltalake.exceptions
@@ -34,6 +34,8 @@ _MISSING = (
 
 
 _KEPT_TABLES = 256
+_KEPT_MADE = 32
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,21 @@ class OpenLake(LakeRoot):
     _newest: dict[str, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
     _older: OrderedDict[tuple[str, int], DeltaTable] = field(default_factory=OrderedDict, repr=False, compare=False)
     _states: dict[str, TableState] = field(default_factory=dict, repr=False, compare=False)
+    _made: OrderedDict[Hashable, object] = field(default_factory=OrderedDict, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made earlier under this key, which says all that it depends on. The last few are kept."""
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return cast(Made, self._made[key])
+        made = make()
+        with self._lock:
+            self._made[key] = made
+            while len(self._made) > _KEPT_MADE:
+                self._made.popitem(last=False)
+        return made
 
     def kept(self, uri: str, version: int | None) -> DeltaTable | None:
         """The table as it was opened before, unless it has gone on since."""

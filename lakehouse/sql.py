@@ -15,10 +15,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import itertools
+import shutil
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -29,6 +32,7 @@ from lakehouse.duck import attach, connect, identifier, remember_secret, scan
 from lakehouse.errors import HistoryIncomplete, LakeUnreachable, QueryRefused, UnknownTable
 from lakehouse.intervals_as_of import IntervalsAsOf
 from lakehouse.opening import open_table
+from lakehouse.overlay import write
 from lakehouse.query import TableReference, referenced_tables
 from lakehouse.root import LakeRoot, SharedTable
 from lakehouse.table_as_of import TableAsOf
@@ -106,6 +110,31 @@ def unknown_table(text: str, tables: Sequence[TableName]) -> UnknownTable:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A Delta table at one version, as DuckDB scans it. ``overlaid`` is what makes one that isn't in the lake."""
+
+    uri: str
+    version: int
+    overlaid: TableAsOf | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return scan(self.uri, self.version)
+
+
+def _write(folder: Path, root: LakeRoot, table: TableAsOf) -> None:
+    assert table.overlay is not None
+    assert table.became is not None
+    making = folder.with_name(f"{folder.name}.part")
+    write(making, root, table.overlay, table.became, table.columns)
+    making.rename(folder)
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Gone with the engine."""
+    return tempfile.TemporaryDirectory(prefix="rireki-as-of-")
+
+
 @dataclass(slots=True)
 class Engine:
     """One locked-down DuckDB for all queries of a lake; safe for use by several threads."""
@@ -114,7 +143,8 @@ class Engine:
     _connection: duckdb.DuckDBPyConnection | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _attached: OrderedDict[tuple[str, int], int] = field(default_factory=OrderedDict)  # and how many queries use it
+    _overlays: tempfile.TemporaryDirectory[str] = field(default_factory=_temporary_folder)
+    _attached: OrderedDict[Scanned, int] = field(default_factory=OrderedDict)  # and how many queries use it
 
     def references(self, query: str) -> tuple[TableReference, ...]:
         """Raises: QueryRefused."""
@@ -136,7 +166,7 @@ class Engine:
         """A cursor in a catalog of its own, gone afterwards: queries as of different points don't meet."""
         with self._lock:
             if self._connection is None:
-                self._connection = connect(self.root)
+                self._connection = connect(self.root, Path(self._overlays.name))
             elif not self.root.is_local:
                 remember_secret(self._connection, self.root)
             cursor = self._connection.cursor()
@@ -149,13 +179,15 @@ class Engine:
             cursor.close()
 
     @contextlib.contextmanager
-    def attached(self, *scanned: tuple[str, int]) -> Iterator[None]:
-        """While it lasts, these versions of these tables can be scanned. Those used last stay for later queries."""
+    def attached(self, *scanned: Scanned) -> Iterator[None]:
+        """While it lasts, these tables can be scanned. Those used last stay for later queries."""
         with self._lock:
+            assert self._connection is not None
             for one in scanned:
                 if one not in self._attached:
-                    assert self._connection is not None
-                    attach(self._connection, self.root, *one)
+                    if one.overlaid is not None and not Path(one.uri).exists():
+                        _write(Path(one.uri), self.root, one.overlaid)
+                    attach(self._connection, self.root, one.uri, one.version)
                 self._attached[one] = self._attached.get(one, 0) + 1
                 self._attached.move_to_end(one)
         try:
@@ -166,11 +198,12 @@ class Engine:
                     self._attached[one] -= 1
                 unused = [one for one, users in self._attached.items() if users == 0]
                 for one in unused[: max(0, len(self._attached) - _KEPT_ATTACHED)]:
-                    assert self._connection is not None
-                    self._connection.execute(f"DETACH {scan(*one)}")
+                    self._connection.execute(f"DETACH {one}")
                     del self._attached[one]
+                    if one.overlaid is not None:
+                        shutil.rmtree(one.uri)
 
-    def _scanned(self, one: Named, tables: Tables) -> tuple[str, int] | None:
+    def _scanned(self, one: Named, tables: Tables) -> Scanned | None:
         """What stands behind a table of the query: a Delta table at one version, the same for the whole query."""
         if one.kind == "shared":
             shared: SharedTable = "cuts" if one.reference.table.lower() == "cuts" else "transactions"
@@ -178,26 +211,32 @@ class Engine:
         assert one.name is not None
         if one.kind == "changelog":
             return self._newest(self.root.uri("changelog", one.name), str(one.name))
-        base = tables[one.reference].base
-        return None if base is None else (base.uri, base.table.version())
+        table = tables[one.reference]
+        if isinstance(table, TableAsOf) and table.overlay is not None and self.root.is_local:
+            return Scanned(str(Path(self._overlays.name) / table.overlay.name), 0, table)
+        return None if table.base is None else Scanned(table.base.uri, table.base.table.version())
 
-    def _newest(self, uri: str, subject: str) -> tuple[str, int]:
+    def _newest(self, uri: str, subject: str) -> Scanned:
         table = open_table(self.root, uri, subject)
         if table is None:
             raise HistoryIncomplete("it has not been written yet", subject=subject)
-        return uri, table.version()
+        return Scanned(uri, table.version())
 
     def _select(
-        self, cursor: duckdb.DuckDBPyConnection, one: Named, source: tuple[str, int] | None, tables: Tables, to: Lsn
+        self, cursor: duckdb.DuckDBPyConnection, one: Named, source: Scanned | None, tables: Tables, to: Lsn
     ) -> str:
         if one.reference in tables:
             table = tables[one.reference]
-            return self._intervals(cursor, table) if isinstance(table, IntervalsAsOf) else self._rows(cursor, table)
+            if isinstance(table, IntervalsAsOf):
+                return self._intervals(cursor, table)
+            return self._rows(cursor, table, source)
         assert source is not None
         lsn = "_commit_lsn" if one.kind == "changelog" else _SHARED[one.reference.table.lower()]
-        return f"FROM {scan(*source)} WHERE {lsn} <= {to.value}"
+        return f"FROM {source} WHERE {lsn} <= {to.value}"
 
-    def _rows(self, cursor: duckdb.DuckDBPyConnection, table: TableAsOf) -> str:
+    def _rows(self, cursor: duckdb.DuckDBPyConnection, table: TableAsOf, source: Scanned | None) -> str:
+        if source is not None and source.overlaid is not None:
+            return f"FROM {source}"
         parts = []
         if table.base is not None:
             base = table.base.select()

@@ -25,8 +25,9 @@ from lakehouse.columns import TableColumns
 from lakehouse.errors import HistoryIncomplete, UnknownTable
 from lakehouse.fold import fold
 from lakehouse.generations import Generations
-from lakehouse.opening import open_table, reading
-from lakehouse.root import LakeRoot
+from lakehouse.opening import OpenLake, open_table, reading
+from lakehouse.overlay import Overlay, taken_from, version_state
+from lakehouse.root import LakeRoot, table_path
 from lakehouse.starting_point import Nothing, Past, Plan, Starts, Version
 from lakehouse.stored_rows import as_sourced
 from lakehouse.unchanged import whole_rows
@@ -39,7 +40,8 @@ class TableAsOf:
     """``base`` without the rows whose key is in ``touched``, and ``became`` besides.
 
     ``base`` None: no row comes from there. ``touched`` None: every row of the base stays. ``became`` has the
-    schema ``columns.current``; None when nothing changed after the base.
+    schema ``columns.current``; None when nothing changed after the base. ``overlay`` says of ``touched`` where those
+    rows are in the base, if it is a version.
     """
 
     name: TableName
@@ -47,6 +49,7 @@ class TableAsOf:
     base: Version | Past | None
     touched: pa.Table | None = None
     became: pa.Table | None = None
+    overlay: Overlay | None = None
 
     def rows(self) -> pl.LazyFrame:
         """Source columns, then ``_valid_from_lsn`` and ``_valid_from``, in no order of rows."""
@@ -65,7 +68,6 @@ def table_as_of(root: LakeRoot, name: TableName, as_of: AsOf, plan: Plan | None 
 
     Raises: UnknownTable; HistoryIncomplete when the table was first copied later, or files are gone.
     """
-    subject = str(name)
     changelog, generations = open_changelog(root, name, as_of)
     to = generations.state_at(as_of.lsn)
     columns = generations.columns(generations.at(to))
@@ -73,7 +75,26 @@ def table_as_of(root: LakeRoot, name: TableName, as_of: AsOf, plan: Plan | None 
     base = None if isinstance(start, Nothing) else start
     if base is not None and base.lsn == to:
         return TableAsOf(name, columns, base)
-    after, stretches = start.lsn, generations.between(start.lsn, to)
+    told = (name, start.lsn, None if base is None else (base.uri, base.table.version()), to, changelog.version())
+
+    def folded() -> TableAsOf:
+        return _folded_over(root, base, start.lsn, to, changelog, generations, name)
+
+    return root.once(told, folded) if isinstance(root, OpenLake) else folded()
+
+
+def _folded_over(
+    root: LakeRoot,
+    base: Version | Past | None,
+    after: Lsn,
+    to: Lsn,
+    changelog: DeltaTable,
+    generations: Generations,
+    name: TableName,
+) -> TableAsOf:
+    """The changelog's tail after ``after``, folded over ``base``."""
+    subject, columns = str(name), generations.columns(generations.at(to))
+    stretches = generations.between(after, to)
     copied = [generation.from_lsn for generation, _ in stretches if generation.copied and generation.from_lsn > after]
     if copied:  # says every row anew; what it ended may not fit together with what came before
         base, after = None, copied[-1].before()
@@ -86,7 +107,7 @@ def table_as_of(root: LakeRoot, name: TableName, as_of: AsOf, plan: Plan | None 
         return TableAsOf(name, columns, base)
     if pc.any(pc.equal(tail["_op"], "truncate")).as_py():
         return TableAsOf(name, columns, None, None, _folded(tail, columns, subject))
-    return _over_base(base, tail, columns, name)
+    return _over_base(root, base, tail, columns, name)
 
 
 def open_changelog(root: LakeRoot, name: TableName, as_of: AsOf) -> tuple[DeltaTable, Generations]:
@@ -103,14 +124,23 @@ def open_changelog(root: LakeRoot, name: TableName, as_of: AsOf) -> tuple[DeltaT
     return changelog, Generations.read(pa.schema(changelog.schema().to_arrow()), properties)
 
 
-def _over_base(base: Version | Past, tail: pa.Table, columns: TableColumns, name: TableName) -> TableAsOf:
+def _over_base(
+    root: LakeRoot, base: Version | Past, tail: pa.Table, columns: TableColumns, name: TableName
+) -> TableAsOf:
     if not engines_compare(columns):
         everything = _fetched(base.frame(), columns, str(name))
         return TableAsOf(name, columns, None, None, _folded(pa.concat_tables([everything, tail]), columns, str(name)))
     touched = keys_in(tail, columns.key)
-    before = _fetched(join_keys(base.frame(), touched, columns.key, "semi"), columns, str(name))
+    overlay: Overlay | None = None
+    if isinstance(base, Version):
+        table = table_path("current", name)
+        state = version_state(root, table, base.table.version(), str(name))
+        taken, overlay = taken_from(root, table, state, columns.current, touched, str(name))
+        before = _changes(taken.sort_by("_valid_from_lsn"), columns)
+    else:
+        before = _fetched(join_keys(base.frame(), touched, columns.key, "semi"), columns, str(name))
     became = _folded(pa.concat_tables([before, tail]), columns, str(name))
-    return TableAsOf(name, columns, base, touched, became)
+    return TableAsOf(name, columns, base, touched, became, overlay)
 
 
 def _through(
@@ -163,7 +193,11 @@ def _fetched(base: pl.LazyFrame, columns: TableColumns, subject: str) -> pa.Tabl
     """Rows of ``current`` in the changelog's shape, as if they had been copied when they became valid; oldest first."""
     with reading(subject):
         found = base.sort("_valid_from_lsn", maintain_order=True).collect().to_arrow()
-    return parquet.fit(_as_copied(found), columns.changes)
+    return _changes(found, columns)
+
+
+def _changes(rows: pa.Table, columns: TableColumns) -> pa.Table:
+    return parquet.fit(_as_copied(rows), columns.changes)
 
 
 def _as_copied(rows: pa.Table) -> pa.Table:

@@ -22,7 +22,7 @@ from lakehouse.json_values import JsonValue, json_rows
 from lakehouse.life import Between, Change, Key, Row, Who, changes_of
 from lakehouse.opening import open_table
 from lakehouse.root import LakeRoot
-from lakehouse.sql import Engine, running
+from lakehouse.sql import Engine, Scanned, running
 from lakehouse.timeline import Timeline
 
 _WHO = "actor, actor_type, reason, request_id, correlation_id"  # in the order of `Who`
@@ -197,5 +197,5 @@ def _who(
         return {}
     commits = ", ".join(str(lsn.value) for lsn in sorted({change.lsn for change in changes}))
     query = f"FROM {scan(uri, table.version())} SELECT commit_lsn, {_WHO} WHERE commit_lsn IN ({commits})"
-    with engine.attached((uri, table.version())):
+    with engine.attached(Scanned(uri, table.version())):
         return {Lsn(row[0]): Who(*row[1:]) for row in cursor.execute(query).fetchall()}

@@ -123,7 +123,7 @@ def test_the_engine_opens_nothing_outside_the_lake(lake_root: LakeRoot, tmp_path
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
     write_deltalake(tmp_path / "elsewhere", pa.table({"a": [1]}))
-    engine = connect(lake_root)
+    engine = connect(lake_root, tmp_path / "overlays")
     tried = [
         f"FROM read_csv({literal(str(secret))})",
         f"FROM delta_scan({literal(str(tmp_path / 'elsewhere'))})",
@@ -155,7 +155,7 @@ def test_the_engine_needs_nothing_from_home_and_leaves_nothing_there(
 
     count = f"SELECT count(*) FROM delta_scan({literal(local_root.uri('current', USERS.name))})"
 
-    assert connect(local_root).execute(count).fetchone() == (3,)
+    assert connect(local_root, tmp_path).execute(count).fetchone() == (3,)
     assert list(home.iterdir()) == []
 
 
