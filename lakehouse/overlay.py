@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -70,6 +71,7 @@ def taken_from(
                 pl.scan_parquet(
                     [f"{root.url}/{table}/{file.path}" for file in files],
                     schema=pl.from_arrow(schema.empty_table()).schema,  # type: ignore[union-attr]
+                    glob=False,
                     missing_columns="insert",
                     extra_columns="ignore",
                     row_index_name=_ROW,
@@ -121,10 +123,14 @@ def _action(folder: Path, root: LakeRoot, overlay: Overlay, file: LiveFile) -> A
         if vector_file is not None:
             (folder / vector_file[0]).write_bytes(vector_file[1])
         file = file.with_vector(vectors[file.path])
-    return replace(file, path=f"{root.url}/{overlay.table}/{file.path}").add()
+    return replace(file, path=quote(f"{root.url}/{overlay.table}/{file.path}")).add()
 
 
 def _elsewhere(vector: deletion_vector.Descriptor, table: str) -> deletion_vector.Descriptor:
     """The same vector, told so that it is found from a table in another place."""
     path = deletion_vector.file_of(vector)
-    return vector if path is None else {**vector, "storageType": "p", "pathOrInlineDv": f"file://{table}/{path}"}
+    return (
+        vector
+        if path is None
+        else {**vector, "storageType": "p", "pathOrInlineDv": f"file://{quote(f'{table}/{path}')}"}
+    )

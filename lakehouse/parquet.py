@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ from lakehouse.table_state import LiveFile
 
 FILE_ROWS = 1_000_000  # a copy's files: large enough to scan fast, small enough to hold in memory while written
 # A look-up by key reads one group of each file that may hold it: so the many small files of cuts have small ones.
-_LARGE_ROWS = 1 << 19
+_LARGE_ROWS = 1 << 17
 _LARGE_GROUP, _SMALL_GROUP = 1 << 16, 1 << 13
 _ROW_GROUP = 1 << 17  # what a reader skips or takes as a whole
 _SAMPLE_ROWS = 1 << 14
@@ -71,16 +72,25 @@ def group_rows(rows: int) -> int:
 def encode(rows: pa.Table, group_rows: int | None = None, *, for_scans: bool = False) -> bytes:
     """Parquet, zstd level 1. Only columns of our own that repeat get a dictionary: trying one on every column, as is
     usual, doubles the time and, behind zstd, saves nothing. ``for_scans`` gives one to all columns that repeat: engines
-    group and compare by it without looking at the values.
+    group and compare by it without looking at the values; and what zstd can't make smaller is stored as it is.
     """
     target = pa.BufferOutputStream()
-    repeating = [name for name in rows.column_names if name in _REPEATING or (for_scans and _repeats(rows[name]))]
+    repeating = {name for name in rows.column_names if name in _REPEATING}
+    random: set[str] = set()
+    if for_scans and rows.num_rows:
+        step = -(-rows.num_rows // _SAMPLE_ROWS)
+        sample = rows.take(pa.array(range(0, rows.num_rows, step)))
+        repeating |= {name for name in rows.column_names if _repeats(sample[name])}
+        random = {name for name in rows.column_names if name not in repeating and _is_random(sample[name])}
+    squeezed = [name for name in rows.column_names if name not in random]
+    # Columns within columns have names of their own, which pyarrow would take for uncompressed.
+    by_column = bool(random) and not any(pa.types.is_nested(field.type) for field in rows.schema)
     pq.write_table(
         rows,
         target,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=repeating,
+        compression=dict.fromkeys(squeezed, "zstd") if by_column else "zstd",
+        compression_level=dict.fromkeys(squeezed, 1) if by_column else 1,
+        use_dictionary=sorted(repeating),
         row_group_size=group_rows or _ROW_GROUP,
         data_page_size=4 << 20,
         write_batch_size=1 << 16,
@@ -88,13 +98,19 @@ def encode(rows: pa.Table, group_rows: int | None = None, *, for_scans: bool = F
     return bytes(target.getvalue())
 
 
-def _repeats(column: pa.ChunkedArray) -> bool:
-    """Whether a value comes four times on average in a sample that is spread over the rows."""
-    if pa.types.is_nested(column.type) or pa.types.is_boolean(column.type) or len(column) == 0:
+def _repeats(sample: pa.ChunkedArray) -> bool:
+    """Whether so many values come again among a few thousand that most do among the many of a row group."""
+    if pa.types.is_nested(sample.type) or pa.types.is_boolean(sample.type):
         return False
-    step = -(-len(column) // _SAMPLE_ROWS)
-    sample = column.take(pa.array(range(0, len(column), step)))
-    return bool(pc.count_distinct(sample, mode="all").as_py() * 4 <= len(sample))
+    return bool(pc.count_distinct(sample, mode="all").as_py() <= 0.6 * len(sample))
+
+
+def _is_random(sample: pa.ChunkedArray) -> bool:
+    """Whether zstd takes less than a tenth off: reading then costs more than it saves."""
+    if not (pa.types.is_floating(sample.type) or pa.types.is_integer(sample.type)) or sample.null_count:
+        return False
+    body = np.asarray(sample.to_numpy()).tobytes()
+    return len(pa.Codec("zstd", 1).compress(body)) > 0.9 * len(body)
 
 
 def read(store: Store, table: str, path: str, schema: pa.Schema) -> pa.Table:

@@ -124,9 +124,9 @@ class Scanned:
 
 def _write(folder: Path, root: LakeRoot, table: TableAsOf) -> None:
     assert table.overlay is not None
-    assert table.became is not None
+    became = table.columns.current.empty_table() if table.became is None else table.became
     making = folder.with_name(f"{folder.name}.part")
-    write(making, root, table.overlay, table.became, table.columns)
+    write(making, root, table.overlay, became, table.columns)
     making.rename(folder)
 
 

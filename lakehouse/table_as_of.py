@@ -26,7 +26,7 @@ from lakehouse.errors import HistoryIncomplete, UnknownTable
 from lakehouse.fold import fold
 from lakehouse.generations import Generations
 from lakehouse.opening import OpenLake, open_table, reading
-from lakehouse.overlay import Overlay, taken_from, version_state
+from lakehouse.overlay import MOST_FILES, Overlay, taken_from, version_state
 from lakehouse.root import LakeRoot, table_path
 from lakehouse.starting_point import Nothing, Past, Plan, Starts, Version
 from lakehouse.stored_rows import as_sourced
@@ -40,8 +40,8 @@ class TableAsOf:
     """``base`` without the rows whose key is in ``touched``, and ``became`` besides.
 
     ``base`` None: no row comes from there. ``touched`` None: every row of the base stays. ``became`` has the
-    schema ``columns.current``; None when nothing changed after the base. ``overlay`` says of ``touched`` where those
-    rows are in the base, if it is a version.
+    schema ``columns.current``; None when nothing changed after the base. ``overlay`` is the base
+    without the rows of ``touched``, by their places; None where an engine had better read the base itself.
     """
 
     name: TableName
@@ -74,13 +74,23 @@ def table_as_of(root: LakeRoot, name: TableName, as_of: AsOf, plan: Plan | None 
     start = Starts(root, name, to, as_of.cut, changelog, generations).choose(plan)
     base = None if isinstance(start, Nothing) else start
     if base is not None and base.lsn == to:
-        return TableAsOf(name, columns, base)
+        return _untouched(root, base, columns, name)
     told = (name, start.lsn, None if base is None else (base.uri, base.table.version()), to, changelog.version())
 
     def folded() -> TableAsOf:
         return _folded_over(root, base, start.lsn, to, changelog, generations, name)
 
     return root.once(told, folded) if isinstance(root, OpenLake) else folded()
+
+
+def _untouched(root: LakeRoot, base: Version | Past, columns: TableColumns, name: TableName) -> TableAsOf:
+    overlay: Overlay | None = None
+    if isinstance(base, Version) and isinstance(root, OpenLake) and root.is_local:
+        table, version = table_path("current", name), base.table.version()
+        state = version_state(root, table, version, str(name))
+        if len(state.files) <= MOST_FILES:
+            overlay = root.once(("overlay", table, version), lambda: Overlay(state, table, {}))
+    return TableAsOf(name, columns, base, None, None, overlay)
 
 
 def _folded_over(
@@ -104,7 +114,7 @@ def _folded_over(
         return TableAsOf(name, columns, None, None, _through(changelog, generations, after, to, rows, subject))
     tail = as_sourced(tail_of(changelog, generations, after, to), stretches[0][0], generations)
     if tail.num_rows == 0:
-        return TableAsOf(name, columns, base)
+        return _untouched(root, base, columns, name)
     if pc.any(pc.equal(tail["_op"], "truncate")).as_py():
         return TableAsOf(name, columns, None, None, _folded(tail, columns, subject))
     return _over_base(root, base, tail, columns, name)
@@ -137,6 +147,7 @@ def _over_base(
         state = version_state(root, table, base.table.version(), str(name))
         taken, overlay = taken_from(root, table, state, columns.current, touched, str(name))
         before = _changes(taken.sort_by("_valid_from_lsn"), columns)
+        overlay = overlay if len(state.files) <= MOST_FILES else None
     else:
         before = _fetched(join_keys(base.frame(), touched, columns.key, "semi"), columns, str(name))
     became = _folded(pa.concat_tables([before, tail]), columns, str(name))

@@ -25,3 +25,15 @@ def test_what_is_read_often_has_dictionaries_for_the_columns_that_repeat_and_for
     assert "RLE_DICTIONARY" not in _encodings(scanned, 1)
     assert "RLE_DICTIONARY" not in _encodings(passed_through, 0)
     assert pq.read_table(io.BytesIO(scanned)).equals(rows)
+
+
+def test_what_zstd_can_not_make_smaller_is_stored_as_it_is() -> None:
+    random = np.random.default_rng(1)
+    rows = pa.table({"even": np.arange(50_000), "noise": random.random(50_000), "tags": [["a"]] * 50_000})
+
+    flat, nested = parquet.encode(rows.drop_columns(["tags"]), for_scans=True), parquet.encode(rows, for_scans=True)
+
+    kinds = [pq.ParquetFile(io.BytesIO(body)).metadata.row_group(0) for body in (flat, nested)]
+    assert [kinds[0].column(number).compression for number in (0, 1)] == ["ZSTD", "UNCOMPRESSED"]
+    assert {kinds[1].column(number).compression for number in range(3)} == {"ZSTD"}
+    assert pq.read_table(io.BytesIO(flat)).equals(rows.drop_columns(["tags"]))
