@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pace", type=float, default=0.0, help="commands per second; 0: as fast as they come")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds that the service may be away")
     parser.add_argument("--watch-user-file", type=Path, help="keep the protagonist's moments so far in this file")
-    parser.add_argument("--oracle", type=Path, help="write what each of the protagonist's moments must show")
+    parser.add_argument(
+        "--oracle", type=Path, help="write what must have been true: the protagonist's moments, random instants"
+    )
+    parser.add_argument("--asset-url", help="where the asset service listens; without it, it is left alone")
+    parser.add_argument("--asset-token-env", default="ASSET_TOKEN", help="its token's variable (%(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of words")
     given = parser.parse_args(arguments)
     if given.changes < FEWEST_CHANGES:
@@ -43,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     token = os.environ.get(given.token_env)
     if not token:
         parser.error(f"the environment variable {given.token_env} holds no token: set it to the directory's")
+    asset_token = os.environ.get(given.asset_token_env, "")
+    if given.asset_url and not asset_token:
+        parser.error(f"the environment variable {given.asset_token_env} holds no token: set it to the asset service's")
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         patience_seconds=given.patience,
         watch_user_file=given.watch_user_file,
         oracle_file=given.oracle,
+        asset_url=given.asset_url,
+        asset_token=asset_token,
     )
     try:
         figures = run(plan, stop)

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from services.workload import names
+from services.workload.assets import AssetDesk
 from services.workload.client import Actor, Answer, Client, Refused, Tally
 from services.workload.sender import HR, OPERATORS, Sender
 from services.workload.things import Held, Organisation, Pharmacy, User
@@ -25,6 +26,8 @@ class Chain(Sender):
         self.organisations: list[Organisation] = []
         self.pharmacies: list[Pharmacy] = []
         self.users: list[User] = []
+        self.retired: list[str] = []
+        self.assets: AssetDesk | None = None
 
     # What is there to begin with
 
@@ -74,11 +77,14 @@ class Chain(Sender):
             },
             "services": sorted(random.sample(["home_visit", "sterile", "night", "holiday"], random.randrange(0, 4))),
             "accepts_e_prescription": random.random() < 0.6,
+            "effective_at": f"{year}-04-01T00:00:00+09:00",
         }
+        since = date(year, 4, 1)
         if random.random() < 0.9:  # the others wait for their designation
-            body |= {"code": f"{random.randrange(10**10):010d}", "code_valid_from": f"{year}-04-01"}
+            body |= {"code": f"{random.randrange(10**10):010d}", "code_valid_from": since.isoformat()}
         answer = self.send("register_pharmacy", "/v1/pharmacies", body, reason="店舗登録")
-        pharmacy = Pharmacy(answer.id, named, organisation, answer.version)
+        codes = [(since, body["code"])] if "code" in body else []
+        pharmacy = Pharmacy(answer.id, named, organisation, answer.version, [(since, organisation.id)], codes)
         self.pharmacies.append(pharmacy)
         return pharmacy
 
@@ -122,6 +128,7 @@ class Chain(Sender):
         user.memberships.clear()
         user.roles.clear()
         self.users.remove(user)
+        self.retired.append(user.id)
 
     def _turn(self, user: User, verb: str, status: str, reason: str, actor: Actor | None) -> Answer:
         answer = self.send(
@@ -179,6 +186,7 @@ class Chain(Sender):
         self, pharmacy: Pharmacy, organisation: Organisation, reason: str, actor: Actor | None = None
     ) -> Answer:
         body: dict[str, Any] = {"organisation_id": organisation.id}
+        day = date.max  # from now on, which is later than any day that the oracle asks about
         if self.random.random() < 0.5:  # a new designation, back-dated; no two of one pharmacy begin on one day
             day = date(2026, 5, 1) + timedelta(days=pharmacy.version)
             body |= {"code": f"{self.random.randrange(10**10):010d}", "code_valid_from": day.isoformat()}
@@ -192,6 +200,9 @@ class Chain(Sender):
             actor=actor,
         )
         pharmacy.organisation, pharmacy.version = organisation, answer.version
+        pharmacy.run_by.append((day, organisation.id))
+        if "code" in body:
+            pharmacy.codes.append((day, body["code"]))
         return answer
 
     def rename(self, organisation: Organisation, *, stale: bool) -> None:
@@ -279,4 +290,5 @@ class Chain(Sender):
         with ThreadPoolExecutor(2) as both:
             won = [answer for answer in both.map(suspend, keys) if answer is not None]
         user.status, user.version = "suspended", won[0].version
+        self.seen_at = won[0].source_time
         self.count("suspend_user", path)

@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from services.workload.assets import AssetDesk
 from services.workload.chain import Chain
 from services.workload.client import Client, Pace, Stopped, Tally
+from services.workload.oracle import Oracle
 from services.workload.story import Protagonist
 
 FEWEST_CHANGES = 60  # the protagonist's story and somebody to share the chain with
@@ -33,6 +35,8 @@ class Plan:
     patience_seconds: float = 60.0
     watch_user_file: Path | None = None
     oracle_file: Path | None = None
+    asset_url: str | None = None  # None: contracts, licenses and devices are left alone
+    asset_token: str = field(default="", repr=False)
 
 
 def run(plan: Plan, stop: threading.Event) -> dict[str, Any]:
@@ -41,8 +45,8 @@ def run(plan: Plan, stop: threading.Event) -> dict[str, Any]:
     pace = Pace(plan.pace_per_second)
     started = time.monotonic()
 
-    def client() -> Client:
-        return Client(plan.url, plan.token, tally, pace, stop, patience_seconds=plan.patience_seconds)
+    def client(url: str = plan.url, token: str = plan.token) -> Client:
+        return Client(url, token, tally, pace, stop, patience_seconds=plan.patience_seconds)
 
     tenants = max(1, min(plan.tenants, plan.changes // FEWEST_CHANGES))
     share, rest = divmod(plan.changes, tenants)
@@ -51,6 +55,10 @@ def run(plan: Plan, stop: threading.Event) -> dict[str, Any]:
         Chain(client(), tally, plan.seed, number, sizes[number], share + (rest if number == 0 else 0))
         for number in range(tenants)
     ]
+    if plan.asset_url is not None:
+        for chain in chains:
+            chain.assets = AssetDesk(chain, client(plan.asset_url, plan.asset_token))
+    oracles = {chain.number: Oracle(chain) for chain in chains}
     protagonist = Protagonist(chains[0])
 
     def watch() -> None:
@@ -59,7 +67,7 @@ def run(plan: Plan, stop: threading.Event) -> dict[str, Any]:
 
     def live(chain: Chain) -> None:
         try:
-            _live(chain, protagonist if chain is chains[0] else None, watch)
+            _live(chain, oracles[chain.number], protagonist if chain is chains[0] else None, watch)
         except Stopped:
             pass
         except BaseException:
@@ -67,13 +75,16 @@ def run(plan: Plan, stop: threading.Event) -> dict[str, Any]:
             raise
         finally:
             chain.client.close()
+            if chain.assets is not None:
+                chain.assets.client.close()
 
     with ThreadPoolExecutor(plan.threads) as pool:
         futures = [pool.submit(live, chain) for chain in chains]
     for future in futures:
         future.result()
     if plan.oracle_file is not None:
-        _write(plan.oracle_file, protagonist.oracle())
+        instants = [instant for oracle in oracles.values() for instant in oracle.instants]
+        _write(plan.oracle_file, {**protagonist.oracle(), "instants": instants})
     return {
         "seed": plan.seed,
         "changes": sum(tally.commands.values()),
@@ -88,12 +99,15 @@ def run(plan: Plan, stop: threading.Event) -> dict[str, Any]:
     }
 
 
-def _live(chain: Chain, protagonist: Protagonist | None, watch: Callable[[], None]) -> None:
+def _live(chain: Chain, oracle: Oracle, protagonist: Protagonist | None, watch: Callable[[], None]) -> None:
     chain.found()
     chain.paperwork()
     grown = chain.done + (chain.budget - chain.done) * 45 // 100
     while chain.done < grown:
         chain.hire()
+        oracle.look()
+    if chain.assets is not None:
+        chain.assets.open()
     steps = protagonist.steps if protagonist is not None else 1
     every = max(1, (chain.budget - chain.done - 2 * steps) // steps)
     due = chain.done
@@ -105,6 +119,9 @@ def _live(chain: Chain, protagonist: Protagonist | None, watch: Callable[[], Non
                 continue
             protagonist = None
         _something(chain)
+        if chain.assets is not None:
+            chain.assets.thing()
+        oracle.look()
     while protagonist is not None and protagonist.next():
         watch()
 

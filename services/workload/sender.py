@@ -27,6 +27,7 @@ class Sender:
         self.tenant_id: str | None = None
         self.attempts = 0
         self.done = 0
+        self.seen_at = ""  # source time (ISO, UTC) just after the last command
         self.told: list[str] = []  # every command carried out, for the digest
 
     def key(self) -> str:
@@ -59,6 +60,7 @@ class Sender:
                 correlation_id=correlation,
             )
         self.count(what, path)
+        self.seen_at = answer.source_time
         return answer
 
     def count(self, what: str, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 
 from services.workload.names import Named
 
@@ -23,6 +24,19 @@ class Pharmacy:
     named: Named
     organisation: Organisation
     version: int
+    # Both in the order of their recording: from which day on, and what. A later one is right from its day on.
+    run_by: list[tuple[date, str]] = field(default_factory=list)
+    codes: list[tuple[date, str]] = field(default_factory=list)
+
+    def run_on(self, day: date) -> str | None:
+        """Which organisation ran it; None: it wasn't there yet."""
+        if not self.run_by or self.run_by[0][0] > day:
+            return None
+        return [organisation for since, organisation in self.run_by if since <= day][-1]
+
+    def code_on(self, day: date) -> str | None:
+        """The code with the latest first day at or before it."""
+        return max(((since, code) for since, code in self.codes if since <= day), default=(day, None))[1]
 
 
 @dataclass(slots=True)

@@ -174,7 +174,7 @@ def test_the_oracle_agrees_with_the_events_at_every_moment(driven: Driven) -> No
     assert len({json.dumps(moment["access"]) for moment in moments}) > 8
     assert [moment["at"] for moment in moments] == sorted(moment["at"] for moment in moments)
     assert driven.told["protagonist"] == {
-        **oracle,
+        **{key: told for key, told in oracle.items() if key != "instants"},
         "moments": [{key: moment[key] for key in ("at", "what", "actor", "reason")} for moment in moments],
     }
     for moment in moments:
