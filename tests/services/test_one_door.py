@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import services
+from tests.services import egress
+from tests.services.conftest import Assets
 
 ROOT = Path(services.__file__).parent
 DOOR = "shared/transaction.py"
@@ -69,6 +73,45 @@ def test_no_service_has_an_http_client_but_for_what_lies_outside() -> None:
     assert calling == {"workload/client.py", "auth/away.py"}
 
 
+def _addresses(tree: ast.Module) -> set[str]:
+    """Where the module's code could send something: strings that are an address with a host. What a person reads (a
+    docstring, a fix, a help text) is left out by its blanks."""
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.match(r"[a-z+]+://[A-Za-z0-9\[]|[A-Za-z0-9-]*[A-Za-z.][A-Za-z0-9.-]*:[0-9]{2,5}(/|$)", node.value)
+        and " " not in node.value
+    }
+
+
+def test_no_service_knows_an_address() -> None:
+    named = {(name, address) for name, tree in _modules() for address in _addresses(tree)}
+
+    assert named == {
+        ("journal/schema.py", "https://json-schema.org/draft/2020-12/schema"),  # a name, and asked nothing
+        ("auth/protocol/wire.py", "https://issuer"),  # a base that Authlib wants, and asked nothing
+    }
+
+
+def test_a_request_makes_no_connection_but_to_the_database(assets: Assets) -> None:
+    """Not by a client that the lint doesn't know either: the interpreter itself tells of every connection."""
+    assets.found()
+    license, user = assets.license(1), assets.user()
+    with egress.watched() as connections:
+        assets.assign(license, user_id=user)
+        assets.check(user_id=user)
+        assets.directory.pharmacy(assets.directory.organisation())
+
+        assert connections == []
+        # The control: the same, from a thread like those in which requests run.
+        thread = threading.Thread(target=egress.try_one, name=egress.WORKER)
+        thread.start()
+        thread.join(10)
+        assert len(connections) == 1
+
+
 def test_the_lint_sees_every_way_around_the_door() -> None:
     ways = [
         "import psycopg_pool",
@@ -81,4 +124,6 @@ def test_the_lint_sees_every_way_around_the_door() -> None:
     ]
 
     assert [way for way in ways if not _opens_connections(ast.parse(way))] == []
+    for address in ("http://auth:8002/x", "https://10.0.0.1", "amqp://queue", "directory:8000", "127.0.0.1:8001/v1"):
+        assert _addresses(ast.parse(f"ask('{address}')")) == {address}
     assert _opens_connections(ast.parse("from psycopg import sql\nfrom psycopg.rows import dict_row")) == set()
