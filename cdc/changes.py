@@ -6,7 +6,7 @@ it, which joins the relation when it is first needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -89,48 +89,7 @@ class RelationDecoder:
         values = [self._column(buf, off[i], length[i], i, self.needs_text[i], texts) for i in range(len(off))]
         self._grow(texts.keys())
         values += self._text_columns(texts, n)
-        return self._marked(values, n, _COPY, snapshot_lsn, at_us, np.arange(first, first + n))
-
-    def copy_marker(self, snapshot_lsn: int, at_us: int) -> pa.RecordBatch:
-        """The truncate, with ordinal -1, behind which copied rows stand."""
-        values = [pa.nulls(1, column.lake_type) for column in self.relation.columns]
-        return self._marked(values, 1, scan.TRUNCATE, snapshot_lsn, at_us, np.array([-1]))
-
-    def _marked(
-        self, values: list[pa.Array], n: int, op: int, snapshot_lsn: int, at_us: int, ordinals: scan.Ints
-    ) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays(
-            [
-                *values,
-                _OPS.take(pa.array(np.full(n, op))),
-                pa.array(np.full(n, snapshot_lsn)),
-                pa.array(ordinals, pa.int64()),
-                pa.nulls(n, pa.int64()),
-                pa.array(np.full(n, at_us), TIMESTAMP),
-                pa.nulls(n, self._key_type),
-                pa.nulls(n, pa.list_(pa.string())),
-            ],
-            schema=self._schema,
-        )
-
-    def whole(self, pieces: Sequence[pa.RecordBatch]) -> pa.Table:
-        """Pieces of a copy as one table; those from before a text column joined have nothing in it."""
-        schema = self._schema
-        fitted = [
-            piece
-            if piece.schema.equals(schema)
-            else pa.RecordBatch.from_arrays(
-                [
-                    piece[field.name].cast(field.type)
-                    if field.name in piece.schema.names
-                    else pa.nulls(len(piece), field.type)
-                    for field in schema
-                ],
-                schema=schema,
-            )
-            for piece in pieces
-        ]
-        return pa.Table.from_batches(fitted, schema)
+        return _marked(self._schema, values, n, _COPY, snapshot_lsn, at_us, np.arange(first, first + n))
 
     @property
     def _key_type(self) -> pa.DataType:
@@ -197,6 +156,58 @@ class RelationDecoder:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         listed = names.take(pa.array(np.nonzero(left_out)[1]))
         return pa.ListArray.from_arrays(pa.array(offsets), listed, mask=pa.array(counts == 0))
+
+
+def copy_marker(relation: Relation, snapshot_lsn: int, at_us: int) -> pa.Table:
+    """The truncate, with ordinal -1, behind which copied rows stand."""
+    values = [pa.nulls(1, column.lake_type) for column in relation.columns]
+    schema = changelog_schema(relation)
+    return pa.Table.from_batches([_marked(schema, values, 1, scan.TRUNCATE, snapshot_lsn, at_us, np.array([-1]))])
+
+
+def widest(relation: Relation, others: Iterable[Relation]) -> Relation:
+    """The relation with every text column that one of the others has."""
+    needed = {column.name: column for other in others for column in other.columns if column.is_text}
+    beside = (needed.get(text_column(column.name)) for column in relation.columns)
+    return replace(relation, columns=(*relation.columns, *(column for column in beside if column is not None)))
+
+
+def whole(relation: Relation, pieces: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Copied rows as one table; those from before a text column joined have nothing in it."""
+    schema = changelog_schema(relation)
+    fitted = [
+        piece
+        if piece.schema.equals(schema)
+        else pa.RecordBatch.from_arrays(
+            [
+                piece[field.name].cast(field.type)
+                if field.name in piece.schema.names
+                else pa.nulls(len(piece), field.type)
+                for field in schema
+            ],
+            schema=schema,
+        )
+        for piece in pieces
+    ]
+    return pa.Table.from_batches(fitted, schema)
+
+
+def _marked(
+    schema: pa.Schema, values: list[pa.Array], n: int, op: int, snapshot_lsn: int, at_us: int, ordinals: scan.Ints
+) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(
+        [
+            *values,
+            _OPS.take(pa.array(np.full(n, op))),
+            pa.array(np.full(n, snapshot_lsn)),
+            pa.array(ordinals, pa.int64()),
+            pa.nulls(n, pa.int64()),
+            pa.array(np.full(n, at_us), TIMESTAMP),
+            pa.nulls(n, schema.field("_key").type),
+            pa.nulls(n, pa.list_(pa.string())),
+        ],
+        schema=schema,
+    )
 
 
 def _sent_as_text(buf: scan.Bytes, off: scan.Ints, length: scan.Ints) -> bool:

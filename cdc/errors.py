@@ -3,6 +3,7 @@
     RirekiError
     ├── SourceError            (here) PostgreSQL
     │   ├── SourceUnreachable
+    │   │   └── SnapshotGone
     │   ├── ServerTooOld
     │   ├── EncodingUnknown
     │   ├── WalLevelNotLogical
@@ -55,6 +56,10 @@ class SourceError(RirekiError):
 
 class SourceUnreachable(SourceError):
     default_fix = "check host, port and password in [source] of rireki.toml, then: rireki doctor"
+
+
+class SnapshotGone(SourceUnreachable):
+    default_fix = "nothing: the copy begins anew by itself"
 
 
 class ServerTooOld(SourceError):

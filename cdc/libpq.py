@@ -102,6 +102,38 @@ def receive(connection, buf, state, pointer, keepalive):  # type: ignore[no-unty
 
 
 @_jit
+def receive_rows(connection, buf, state, pointer):  # type: ignore[no-untyped-def]
+    """The same for a COPY: rows without any frame between them, for their own counts tell them apart."""
+    size = state[PENDING]
+    asked = False
+    while True:
+        if size == 0:
+            size = np.int64(_get_copy_data(connection, pointer.ctypes.data, 1))
+            if size == 0:
+                if asked:
+                    return
+                if _consume_input(connection) == 0:
+                    state[BROKEN] = 1
+                    return
+                asked = True
+                continue
+            if size < 0:
+                state[ENDED] = size
+                return
+            asked = False
+        at = state[FILLED]
+        if at + size > len(buf):
+            state[PENDING] = size
+            return
+        _memcpy(buf.ctypes.data + at, pointer[0], size)
+        state[FILLED] = at + size
+        state[PENDING] = 0
+        _freemem(pointer[0])
+        pointer[0] = 0
+        size = 0
+
+
+@_jit
 def frame_starts(buf, out):  # type: ignore[no-untyped-def]
     """Where each message's payload begins."""
     at = np.int64(0)

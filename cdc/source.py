@@ -16,6 +16,7 @@ from cdc.errors import (
     PublicationMissing,
     SlotInUse,
     SlotLost,
+    SnapshotGone,
     SourceError,
     SourceUnreachable,
     WalLevelNotLogical,
@@ -74,6 +75,8 @@ def explain(error: psycopg.Error, dsn: str, *, slot: str = "", publication: str 
             return SourceUnreachable(text, subject=address(dsn))
         case errors.UndefinedFunction() if "binary output" in text:
             return BinaryUnreadable(text, subject=f"slot {slot or '?'}")
+        case errors.UndefinedObject() | errors.InvalidParameterValue() if "snapshot" in text:
+            return SnapshotGone(f"the copy's snapshot is gone: {text}", subject=address(dsn))
         case errors.UndefinedObject() if "publication" in text:
             return PublicationMissing(text, subject=f"publication {publication or '?'}")
         case errors.UndefinedObject() if "slot" in text:

@@ -63,6 +63,7 @@ def warm_up() -> None:
             assembler.take()
     state, pointer, keepalive = libpq.new_state()
     libpq.receive(0, np.empty(0, np.uint8), state, pointer, keepalive)  # libpq answers that there is no connection
+    libpq.receive_rows(0, np.empty(0, np.uint8), state, pointer)
     row = np.frombuffer(_row(b""), np.uint8)
     off, length = (np.zeros((len(_COLUMNS), 1), np.int64) for _ in range(2))
     scan.split_copy_rows(row, 0, off, length)

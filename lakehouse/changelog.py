@@ -29,8 +29,8 @@ from cdc.relation import Relation
 from lakehouse import generations, parquet
 from lakehouse.columns import COMMIT_DATE
 from lakehouse.compaction import compact_in_order
-from lakehouse.errors import CorruptCommit
-from lakehouse.generations import NOTHING_VOUCHED, Generation, Generations, Hold, Vouched
+from lakehouse.errors import CopyOvertaken, CorruptCommit
+from lakehouse.generations import NOTHING_VOUCHED, Generation, Generations, Hold, StoredColumn, Vouched
 from lakehouse.log import DeltaLog, marker
 from lakehouse.stored_rows import as_stored
 from lakehouse.table_state import Action, LiveFile
@@ -44,6 +44,14 @@ class Staged:
 
     before: Generations  # what the table had when the first of them was staged
     generations: Generations  # what it has with them
+    files: tuple[LiveFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StagedCopy:
+    """Some rows of a copy: in files already, and in no version of the table yet."""
+
+    columns: tuple[StoredColumn, ...]  # under which names the rows are stored
     files: tuple[LiveFile, ...]
 
 
@@ -117,15 +125,30 @@ class Changelog:
             self._commit(rows, found, markers, {}, staged.files if staged else ())
             return rows
 
-    def discard(self, staged: Staged) -> None:
+    def stage_copied(self, copy: TableCopy) -> StagedCopy:
+        """Write some of a copy's rows into files, to be committed by ``append_copy``. From any thread, side by side.
+
+        Raises NameCollision.
+        """
+        with self._lock:
+            self._settle()
+            found = self._with_copy(copy)
+        generation = found.at(copy.snapshot_lsn)
+        return StagedCopy(generation.columns, tuple(self._written(as_stored(copy.rows, generation, found.stored))))
+
+    def discard(self, staged: Staged | StagedCopy) -> None:
         """Take back what was staged and won't be committed."""
         for file in staged.files:
             self._log.store.remove(f"{self._log.path}/{file.path}")
 
-    def append_copy(self, copy: TableCopy, *, ends_gap: bool = False) -> pa.Table | None:
-        """Append a copy's rows unless this copy, or a later one, is here already. It ends a hold."""
+    def append_copy(
+        self, copy: TableCopy, staged: Sequence[StagedCopy] = (), *, ends_gap: bool = False
+    ) -> pa.Table | None:
+        """Append a copy's rows, and those of it that are staged, in one commit, unless this copy, or a later one, is
+        here already. It ends a hold. Raises CopyOvertaken where staged rows are stored otherwise than is right by now.
+        """
         with self._lock:
-            return self._append_copy(copy, ends_gap)
+            return self._append_copy(copy, staged, ends_gap)
 
     def alter(self, relation: Relation, from_lsn: Lsn) -> None:
         """Begin a generation without a row to show it. Every change up to ``from_lsn`` must be here, and be carried."""
@@ -223,21 +246,35 @@ class Changelog:
         certain = max(before, vouched.certain_of(relation.name))
         return None if reason is None else Hold(reason, min(certain, from_lsn.before()))
 
-    def _append_copy(self, copy: TableCopy, ends_gap: bool) -> pa.Table | None:
+    def _append_copy(self, copy: TableCopy, staged: Sequence[StagedCopy], ends_gap: bool) -> pa.Table | None:
         self._settle()
-        if self.copied_at is not None and self.copied_at >= copy.snapshot_lsn:
+        at = copy.snapshot_lsn
+        if self.copied_at is not None and self.copied_at >= at:
+            for one in staged:
+                self.discard(one)
             return None
-        found, at = self.generations, copy.snapshot_lsn
-        if not found.all or not found.fits(copy.relation, at) or found.held_at(at) is not None:
-            found = found.beginning(copy.relation, at, copied=True)
+        found = self._with_copy(copy)
+        stored = {column.name: column for column in found.at(at).columns}
+        if any(stored.get(column.name) != column for one in staged for column in one.columns):
+            raise CopyOvertaken(
+                "its columns changed while it was copied; it is copied again", subject=self._log.subject
+            )
         rows = as_stored(copy.rows, found.at(at), found.stored)
         properties = {"rireki.lastCopy": str(at)}
         if self.first_copy is None:
             properties["rireki.firstCopy"] = str(at)
         if ends_gap:
             properties["rireki.gapEnd"] = str(at)
-        self._commit(rows, found, [marker(self._copies, at.value)], properties)
+        self._commit(
+            rows, found, [marker(self._copies, at.value)], properties, [f for one in staged for f in one.files]
+        )
         return rows
+
+    def _with_copy(self, copy: TableCopy) -> Generations:
+        found, at = self.generations, copy.snapshot_lsn
+        if not found.all or not found.fits(copy.relation, at) or found.held_at(at) is not None:
+            return found.beginning(copy.relation, at, copied=True)
+        return found
 
     def _not_here_yet(self, rows: pa.Table) -> pa.Table:
         reached = self.durable_to or Lsn(0)

@@ -2,6 +2,7 @@
 
     LakeError
     ├── LakeUnreachable          the store doesn't answer, or refuses the credentials
+    │   └── CopyOvertaken        a table changed its columns while it was copied: it is copied again by itself
     ├── BucketMissing            nothing is there to write into
     ├── ConditionalPutRefused    the store can't promise one winner per commit
     ├── LakeFromNewerVersion     written by a Rireki (or with a table feature) that this one doesn't know
@@ -36,6 +37,10 @@ class LakeError(RirekiError):
 
 class LakeUnreachable(LakeError):
     default_fix = "check [lake] url, endpoint and credentials in rireki.toml, then: rireki doctor"
+
+
+class CopyOvertaken(LakeUnreachable):
+    default_fix = "nothing: the copy begins anew by itself"
 
 
 class BucketMissing(LakeError):

@@ -23,7 +23,7 @@ from cdc.batch import TRANSACTIONS_SCHEMA, Batch, Part, TableChanges, TableCopy
 from cdc.lsn import Lsn
 from cdc.relation import Relation, TableName
 from lakehouse import parquet
-from lakehouse.changelog import Changelog, Staged
+from lakehouse.changelog import Changelog, Staged, StagedCopy
 from lakehouse.checkpoints import Checkpoints
 from lakehouse.current import Current
 from lakehouse.cuts import Cut, Cuts, Gap
@@ -181,14 +181,28 @@ class LakeWriter:
         """Stop bringing the table's state up to date from ``from_lsn`` on, durable at once. A copy ends it."""
         self._table(name).changelog.hold(from_lsn, hold)
 
-    def append_copy(self, copy: TableCopy, *, ends_gap: bool = False) -> None:
-        """Make a table's copy durable. The same copy again, or an older one, does nothing. It ends a hold.
+    def stage_copied(self, copy: TableCopy) -> StagedCopy:
+        """Write some rows of a table's copy into files that no version holds yet; durable with ``append_copy``. From
+        any number of threads. Raises NameCollision.
+        """
+        return self._table(copy.relation.name).changelog.stage_copied(copy)
+
+    def discard_copied(self, name: TableName, staged: Iterable[StagedCopy]) -> None:
+        """Take back what was staged of a copy that won't be finished."""
+        for one in staged:
+            self._table(name).changelog.discard(one)
+
+    def append_copy(self, copy: TableCopy, staged: Sequence[StagedCopy] = (), *, ends_gap: bool = False) -> None:
+        """Make a table's copy durable, with what of it is staged. The same copy again, or an older one, does nothing.
+        It ends a hold.
 
         ``ends_gap``: it is what the table has instead of changes that are lost. Changes up to it that are still to come
-        are dropped then. Raises NameCollision.
+        are dropped then. Raises NameCollision, CopyOvertaken.
         """
-        table = self._table(copy.relation.name)
-        self._append(table, lambda: table.changelog.append_copy(copy, ends_gap=ends_gap), copy.snapshot_lsn)
+        table, at = self._table(copy.relation.name), copy.snapshot_lsn
+        self._append(table, lambda: table.changelog.append_copy(copy, staged, ends_gap=ends_gap), at)
+        if staged:
+            self._tails.doubt(table.name, at)  # what was staged is only in the changelog
 
     def stage(self, part: Part, staged: StagedRows, vouched: Vouched = NOTHING_VOUCHED) -> StagedRows:
         """Write a part of a large transaction into files that no version holds yet; durable with ``append``.

@@ -40,7 +40,18 @@ from pipelines.follow import Follower
 from pipelines.holes import Witness, look_for_hole
 from pipelines.housekeeping import Housekeeping
 from pipelines.memory import give_back_freed_memory
-from pipelines.progress import Copied, CutWritten, Durable, GapFound, OnProgress, Replaying, Stopped, Streaming, Waiting
+from pipelines.progress import (
+    Copied,
+    CutWritten,
+    Durable,
+    GapFound,
+    OnProgress,
+    Progress,
+    Replaying,
+    Stopped,
+    Streaming,
+    Waiting,
+)
 from pipelines.recovery import end_gaps, is_accepted, recover
 from pipelines.watch import Watch
 
@@ -185,7 +196,8 @@ class Capture:
 
     def _copies(self, writer: LakeWriter) -> Copies:
         publication = self._config.stream.publication_name
-        return Copies(self._dsn, self._stream, publication, writer, self._copied, self._stop.is_set)
+        workers = self._config.capture.copy_workers
+        return Copies(self._dsn, self._stream, publication, writer, workers, self._copying, self._stop.is_set)
 
     def _close_the_hole(self, writer: LakeWriter, copies: Copies) -> None:
         """No stream fills what lies between slot and lake: a person has accepted that, or it is raised."""
@@ -233,9 +245,10 @@ class Capture:
             self._in_parts[str(changes.relation.name)] += changes.rows.num_rows
         self._tell(Replaying(part.commit_lsn, self._in_parts.total()))
 
-    def _copied(self, copied: Copied) -> None:
-        self._report.count(str(copied.table), copied.rows)
-        self._tell(copied)
+    def _copying(self, event: Progress) -> None:
+        if isinstance(event, Copied):
+            self._report.count(str(event.table), event.rows)
+        self._tell(event)
 
     def _gap_ended(self, gap: Gap) -> None:
         self._report.gaps.append(gap_json(gap))

@@ -7,13 +7,13 @@ from functools import partial
 
 from cdc.catalogue import Catalogue
 from cdc.context import ResyncRequest
-from cdc.copy import copy_table, exported_snapshot
 from cdc.lsn import Lsn
 from cdc.publication import published_tables
 from cdc.relation import TableName
 from cdc.source import connect, explained
 from lakehouse.writer import LakeWriter
-from pipelines.progress import Copied
+from pipelines.copying import Copier
+from pipelines.progress import OnProgress
 
 
 class Copies:
@@ -25,11 +25,12 @@ class Copies:
         stream: str,
         publication: str,
         writer: LakeWriter,
-        on_copied: Callable[[Copied], None],
+        workers: int,
+        tell: OnProgress,
         stopped: Callable[[], bool],
     ) -> None:
-        self._dsn, self._stream, self._publication = dsn, stream, publication
-        self._writer, self._on_copied, self._stopped = writer, on_copied, stopped
+        self._dsn, self._stream, self._publication, self._writer = dsn, stream, publication, writer
+        self._workers, self._tell, self._stopped = workers, tell, stopped
         self._catalogue = Catalogue(dsn)
 
     def missing(self) -> bool:
@@ -76,11 +77,7 @@ class Copies:
         tables = [t for t in self._catalogue.published(self._publication) if wanted(t.relation.name)]
         if not tables:
             return
-        # One snapshot for all: the lake's first cut is then one moment of the source.
-        with exported_snapshot(self._dsn) as snapshot:
-            for table in tables:
-                if self._stopped():
-                    return
-                copy = copy_table(self._dsn, self._stream, table, self._catalogue, snapshot)
-                self._writer.append_copy(copy, ends_gap=ends_gap)
-                self._on_copied(Copied(table.relation.name, copy.rows.num_rows - 1, snapshot.lsn))
+        copier = Copier(
+            self._dsn, self._stream, self._catalogue, self._writer, self._workers, self._tell, self._stopped
+        )
+        copier.copy(tables, ends_gap=ends_gap)

@@ -1,6 +1,7 @@
 """What the capture process tells while it runs: one event, one line, for people or for programs.
 
 {"event": "streaming", "stream": …, "from_lsn": …}            connected; follows from there
+{"event": "copying", "table": …, "part": …, "parts": …, "rows": …}  so many of its parts are read; nobody sees them yet
 {"event": "copied", "table": …, "rows": …, "snapshot_lsn": …}  a table's copy is durable
 {"event": "durable", "lsn": …, "transactions": …, "rows": …}   changelogs are durable up to there, and confirmed
 {"event": "replaying", "commit_lsn": …, "rows": …}             written so far of a large transaction, not yet visible
@@ -25,6 +26,16 @@ from cdc.relation import TableName
 class Streaming:
     stream: str
     from_lsn: Lsn
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """``rows`` of ``parts_done`` of a table's ``parts`` are written. They become visible as one."""
+
+    table: TableName
+    parts_done: int
+    parts: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ class Stopped:
     lsn: Lsn | None  # None: nothing was durable yet
 
 
-Progress: TypeAlias = Streaming | Copied | Durable | Replaying | CutWritten | GapFound | Waiting | Stopped
+Progress: TypeAlias = Streaming | Copying | Copied | Durable | Replaying | CutWritten | GapFound | Waiting | Stopped
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 
@@ -84,6 +95,8 @@ def as_object(event: Progress) -> dict[str, Any]:
     match event:
         case Streaming(stream, from_lsn):
             return {"event": "streaming", "stream": stream, "from_lsn": str(from_lsn)}
+        case Copying(table, done, parts, rows):
+            return {"event": "copying", "table": str(table), "part": done, "parts": parts, "rows": rows}
         case Copied(table, rows, snapshot_lsn):
             return {"event": "copied", "table": str(table), "rows": rows, "snapshot_lsn": str(snapshot_lsn)}
         case Durable(lsn, transactions, rows):
@@ -113,6 +126,8 @@ def as_sentence(event: Progress) -> str:
     match event:
         case Streaming(stream, from_lsn):
             return f"streaming {stream} from {from_lsn}"
+        case Copying(table, done, parts, rows):
+            return f"copying {table}: part {done} of {parts}, {rows:,} rows"
         case Copied(table, rows, snapshot_lsn):
             return f"copied {table}: {rows} rows as of {snapshot_lsn}"
         case Durable(lsn, transactions, rows):

@@ -155,6 +155,13 @@ class Capture(BaseModel):
         le=600_000,
         description="How long a change may wait for company. Shorter means fresher answers and more Delta commits.",
     )
+    copy_workers: int = Field(
+        default=2,
+        gt=0,
+        le=64,
+        description="Parts of tables copied side by side. Each takes a connection, about 100 MB, and most of a core "
+        "of the source.",
+    )
     idle_cut_seconds: float = Field(
         default=10,
         gt=0,

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, LiteralString
 
+from cdc.copy import COPYING
 from cdc.errors import SourceError
 from cdc.lsn import Lsn
 from cdc.publication import published_tables
@@ -27,6 +28,17 @@ from pipelines.config import Config
 from pipelines.holes import hole_of
 from pipelines.recovery import gap_accepted
 
+# Sessions that copy say in their names which part of what they read; see cdc.copy.
+_COPYING: LiteralString = """
+    SELECT n.nspname::text, c.relname::text, max(told[1]::int), max(told[2]::int)
+    FROM pg_stat_activity a,
+         LATERAL regexp_match(a.application_name, '^' || %s || ' (\\d+)/(\\d+) (\\d+)$') AS told
+    JOIN pg_class c ON c.oid = told[3]::oid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE a.datname = current_database()
+    GROUP BY 1, 2
+"""
+
 
 class Verdict(StrEnum):
     HEALTHY = "healthy"
@@ -37,8 +49,17 @@ class Verdict(StrEnum):
 class TableState(StrEnum):
     STREAMING = "streaming"
     WAITING = "waiting for its copy"
+    COPYING = "being copied"
     LEFT = "no longer published"
     UNKNOWN = "in the lake; the source can't be asked"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyStanding:
+    """The furthest part of a table that is being read just now."""
+
+    part: int  # counted from 1
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,7 @@ class SourceStanding:
     time: datetime
     slot: SlotState | None
     published: tuple[TableName, ...]
+    copying: Mapping[TableName, CopyStanding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +170,8 @@ class Status:
         return {
             name: TableState.LEFT
             if name not in listed
+            else TableState.COPYING
+            if name in self.source.copying
             else TableState.STREAMING
             if name in held
             else TableState.WAITING
@@ -188,8 +212,10 @@ class Status:
         version = None if self.lake is None else self.lake.tables.get(name)
         # Every table of a cut stands at the cut's position; one that isn't in it has none.
         held = self.lake is not None and version is not None
+        copy = None if self.source is None else self.source.copying.get(name)
         return {
             "state": state,
+            "copy": None if copy is None else {"part": copy.part, "parts": copy.parts},
             "lsn": self.lake.last.lsn if self.lake is not None and held else None,
             "version": version,
             "lag_bytes": self.lag_bytes if held else None,
@@ -234,4 +260,8 @@ def _source(config: Config) -> SourceStanding:
         assert isinstance(now, datetime)
         slot = read_slot(connection, config.stream.slot_name)
         published = published_tables(connection, config.stream.publication_name)
-    return SourceStanding(Lsn.parse(str(position)), now.astimezone(UTC), slot, published)
+        copying = {
+            TableName(str(schema), str(table)): CopyStanding(int(str(part)), int(str(parts)))
+            for schema, table, part, parts in rows(connection, _COPYING, COPYING)
+        }
+    return SourceStanding(Lsn.parse(str(position)), now.astimezone(UTC), slot, published, copying)

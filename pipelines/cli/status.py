@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from cdc.relation import TableName
 from pipelines.cli.console import ATTENTION, COMMON, DONE, FAILED, Common, emit, moment, say, table
 from pipelines.config import load
-from pipelines.status import Status, Verdict, status_of
+from pipelines.status import Status, TableState, Verdict, status_of
 
 _CODES = {Verdict.HEALTHY: DONE, Verdict.ATTENTION: ATTENTION, Verdict.FAILED: FAILED}
 _STYLES = {Verdict.HEALTHY: "green", Verdict.ATTENTION: "yellow", Verdict.FAILED: "red"}
@@ -23,6 +24,11 @@ def status(*, common: Common = COMMON) -> int:
     return _CODES[found.verdict]
 
 
+def _told(found: Status, name: TableName, state: TableState) -> str:
+    copy = None if found.source is None else found.source.copying.get(name)
+    return state.value if copy is None else f"{state.value}: part {copy.part} of {copy.parts}"
+
+
 def show(found: Status) -> None:
     if found.lake is not None:
         say(f"queryable  {found.lake.last.lsn} at {moment(found.lake.last.source_time)}")
@@ -37,7 +43,7 @@ def show(found: Status) -> None:
     table(
         ["table", "state", "version", "place"],
         [
-            [str(name), state.value, versions.get(name), found.root.uri("current", name)]
+            [str(name), _told(found, name, state), versions.get(name), found.root.uri("current", name)]
             for name, state in found.tables().items()
         ],
     )

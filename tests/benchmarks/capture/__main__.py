@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.postgres import Postgres
 from infra.state import StateFolder
-from tests.benchmarks.capture import changes, large
+from tests.benchmarks.capture import changes, copies, large
 from tests.benchmarks.capture.bench import Bench, Figure
 
 MEASUREMENTS: dict[str, Callable[[Bench], Figure]] = {
@@ -22,6 +22,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Figure]] = {
     "mix": changes.mix,
     "tiny": changes.tiny,
     "large": large.large,
+    "copy": copies.copy,
 }
 
 

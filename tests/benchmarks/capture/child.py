@@ -4,6 +4,7 @@ Prints one JSON object::
 
 rows, transactions   streamed
 starting_s           from the process's first line to the open stream: compiling, connecting, opening the lake
+copied_s             from the open stream to the last table's copy in the changelog
 durable_s            from the open stream to the changelog durable and confirmed up to UNTIL
 durable_cpu_s        this process's CPU time in that stretch
 queryable_s          from the open stream to the cut that shows it
@@ -25,7 +26,7 @@ import lakehouse.key_hash
 from cdc.lsn import Lsn
 from pipelines.capture import Capture
 from pipelines.config import load
-from pipelines.progress import Durable, Progress, Streaming
+from pipelines.progress import Copied, Durable, Progress, Streaming
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,28 @@ def main() -> None:
     cdc.warm_up.warm_up()
     lakehouse.key_hash.warm_up()
     streaming: Moment | None = None
+    copied: Moment | None = None  # the last table
     durable: Moment | None = None  # when changes up to UNTIL were, or the last before it
 
     def tell(event: Progress) -> None:
-        nonlocal streaming, durable
+        nonlocal streaming, durable, copied
         if isinstance(event, Streaming):
             streaming = streaming or Moment.now(event.from_lsn)
+        elif isinstance(event, Copied):
+            copied = Moment.now(event.snapshot_lsn)
         elif isinstance(event, Durable) and (durable is None or durable.lsn < until):
             durable = Moment.now(event.lsn)
 
     report = Capture(config, on_progress=tell).drain(until)
     ended = Moment.now(until)
     assert streaming is not None
-    durable = durable or ended
+    durable, copied = durable or ended, copied or streaming
     told = {
         "rows": report.rows,
         "transactions": report.transactions,
         "starting_s": streaming.at_s - began,
+        "copied_s": copied.at_s - streaming.at_s,
+        "copied_cpu_s": copied.cpu_s - streaming.cpu_s,
         "durable_s": durable.at_s - streaming.at_s,
         "durable_cpu_s": durable.cpu_s - streaming.cpu_s,
         "queryable_s": ended.at_s - streaming.at_s,
