@@ -16,7 +16,7 @@ from lakehouse.as_of import AsOf, resolve
 from lakehouse.cuts import Gap
 from lakehouse.intervals_as_of import IntervalsAsOf, intervals_as_of
 from lakehouse.life import Change
-from lakehouse.moment import AskedMoment, Moment, NewestHeld, read_moment
+from lakehouse.moment import AskedMoment, Freshness, Moment, NewestHeld, read_moment
 from lakehouse.names import from_segment
 from lakehouse.opening import OpenLake
 from lakehouse.query import TableReference
@@ -59,13 +59,13 @@ class Lake:
                     continue  # a folder that isn't ours
         return sorted(names)
 
-    def at(self, moment: AskedMoment = None, zone: tzinfo = UTC) -> AsOf:
+    def at(self, moment: AskedMoment = None, zone: tzinfo = UTC, freshness: Freshness = "cut") -> AsOf:
         """The point that ``moment`` means, judged for every table; ``zone`` is for times that state none.
 
-        None is the newest cut; "now" is all that is durable. Raises: UnknownMoment, LakeEmpty, BeforeFirstCut,
-        BeyondLake.
+        None is the newest cut or, with ``freshness`` "changelog", all that is durable, as "now" always is.
+        Raises: UnknownMoment, LakeEmpty, BeforeFirstCut, BeyondLake.
         """
-        asked = read_moment(moment, zone)
+        asked = read_moment(moment, zone, freshness)
         timeline, points = self._timeline()
         point = points.get(asked)
         if point is None:
@@ -93,12 +93,20 @@ class Lake:
         self._check(table)
         return intervals_as_of(self.root, table, as_of).rows()
 
-    def sql(self, query: str, at: AskedMoment | AsOf = None, zone: tzinfo = UTC, *, plan: Plan | None = None) -> Answer:
-        """One SELECT, all its tables as of one point. See `lakehouse.sql` for the names.
+    def sql(
+        self,
+        query: str,
+        at: AskedMoment | AsOf = None,
+        zone: tzinfo = UTC,
+        *,
+        freshness: Freshness = "cut",
+        plan: Plan | None = None,
+    ) -> Answer:
+        """One SELECT, all its tables as of one point. See ``at`` for the point, `lakehouse.sql` for the names.
 
         Raises what ``at`` and ``rows`` raise, and QueryRefused.
         """
-        as_of = at if isinstance(at, AsOf) else self.at(at, zone)
+        as_of = at if isinstance(at, AsOf) else self.at(at, zone, freshness)
         named = name_tables(self._engine.references(query), self.tables())
         tables: dict[TableReference, TableAsOf | IntervalsAsOf] = {}
         for one in named:

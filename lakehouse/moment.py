@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cdc.lsn import Lsn
 from lakehouse.errors import UnknownMoment
 
+Freshness: TypeAlias = Literal["cut", "changelog"]
 AskedMoment: TypeAlias = "Literal['now'] | str | date | datetime | Lsn | None"
 
 _ZONE_NAME = re.compile(r"\A(?P<time>.*\S)\s+(?P<zone>UTC|GMT|[A-Za-z_]+/[A-Za-z0-9_+\-/]+)\Z")
@@ -53,14 +54,15 @@ class AtTime:
 Moment: TypeAlias = NewestCut | NewestHeld | AtLsn | AtTime
 
 
-def read_moment(asked: AskedMoment, zone: tzinfo = UTC) -> Moment:
-    """Read what a person typed, or a value. ``zone`` is used only where ``asked`` states none.
+def read_moment(asked: AskedMoment, zone: tzinfo = UTC, freshness: Freshness = "cut") -> Moment:
+    """Read what a person typed, or a value. ``zone`` is used only where ``asked`` states none, and ``freshness`` only
+    where nothing is asked: "changelog" means then what "now" does.
 
     Raises: UnknownMoment, for text in no known form and for a local time that doesn't exist or exists twice.
     """
     match asked:
         case None:
-            return NewestCut()
+            return NewestCut() if freshness == "cut" else NewestHeld()
         case Lsn():
             return AtLsn(asked)
         case datetime():
@@ -69,6 +71,14 @@ def read_moment(asked: AskedMoment, zone: tzinfo = UTC) -> Moment:
             return _at_time(datetime(asked.year, asked.month, asked.day), zone)  # noqa: DTZ001 - the zone comes next
         case str():
             return _read_text(asked.strip(), zone)
+
+
+def read_zone(name: str) -> tzinfo:
+    """A zone by its name in the IANA database. Raises: UnknownMoment."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise UnknownMoment("no zone of that name", subject=name, fix="name one such as Asia/Tokyo or UTC") from error
 
 
 def _read_text(text: str, zone: tzinfo) -> Moment:

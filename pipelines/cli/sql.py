@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from lakehouse.as_of import AsOf
 from lakehouse.json_values import json_rows
 from lakehouse.lake import Lake
+from lakehouse.moment import Freshness, read_zone
 from pipelines.cli.console import ATTENTION, COMMON, DONE, Common, emit, moment, say, table
 from pipelines.config import load
 
@@ -17,6 +18,8 @@ def sql(
     query: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
     at: str | None = None,
+    zone: str = "UTC",
+    freshness: Freshness = "cut",
     common: Common = COMMON,
 ) -> int:
     """Ask in SQL. Tables are called schema.table, as in the source.
@@ -29,9 +32,14 @@ def sql(
     query
         One SELECT, in DuckDB's dialect (close to PostgreSQL's).
     at
-        A time of the source's clock ('2026-04-01 09:30:00+09:00'), an LSN, or now; without it, the newest cut.
+        A time of the source's clock ('2026-04-01 09:30:00+09:00'), a date (its start), an LSN, or now.
+    zone
+        The zone of a time or date that states none, such as Asia/Tokyo.
+    freshness
+        Without --at: the newest cut, or the changelog, which has what no cut holds yet.
     """
-    answer = Lake.open(load(common.config).lake_root()).sql(query, at=at)
+    lake = Lake.open(load(common.config).lake_root())
+    answer = lake.sql(query, at=at, zone=read_zone(zone), freshness=freshness)
     if common.json:
         emit(answer.to_json())
     else:

@@ -9,7 +9,7 @@ import pytest
 
 from cdc.lsn import Lsn
 from lakehouse.errors import UnknownMoment
-from lakehouse.moment import AtLsn, AtTime, Moment, NewestCut, NewestHeld, read_moment
+from lakehouse.moment import AtLsn, AtTime, Moment, NewestCut, NewestHeld, read_moment, read_zone
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -40,6 +40,13 @@ def test_a_day_starts_in_the_stated_zone_and_the_answer_names_it() -> None:
     moment = read_moment("2026-01-31", zone=TOKYO)
 
     assert moment == AtTime(datetime(2026, 1, 30, 15, tzinfo=UTC), "Asia/Tokyo")
+
+
+def test_a_zone_is_known_by_its_name_only() -> None:
+    assert read_moment("2026-01-31", zone=read_zone("Asia/Tokyo")) == read_moment("2026-01-31", zone=TOKYO)
+    for name in ("JST+9", "../etc/passwd", "Mars/Olympus", ""):
+        with pytest.raises(UnknownMoment):
+            read_zone(name)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,21 @@ def test_without_a_moment_the_newest_cut_answers_and_now_means_all_that_is_durab
     assert lake.at().held.lsn == lake.at("now").lsn
 
 
+def test_while_nothing_is_applied_a_reader_may_take_the_changelogs_tail_along(lake_root: LakeRoot) -> None:
+    live = LiveLake(lake_root)
+    commits = [live.commit(update(USERS, id=0, name=f"v{number}", bio="b")) for number in range(3)]  # and no cut
+
+    lake = live.read()
+    applied, all_of_it = lake.sql(NAME), lake.sql(NAME, freshness="changelog")
+
+    assert applied.arrow["name"].to_pylist() == ["n0"]
+    assert applied.as_of.lsn == live.first_cut.cut_lsn
+    assert all_of_it.arrow["name"].to_pylist() == ["v2"]
+    assert all_of_it.as_of.lsn >= commits[-1]
+    assert all_of_it.as_of.complete
+    assert lake.sql(NAME, at=commits[0], freshness="changelog").arrow["name"].to_pylist() == ["v0"]
+
+
 def test_a_time_means_the_state_after_the_last_commit_at_or_before_it(lake_root: LakeRoot) -> None:
     live = LiveLake(lake_root)
     commits = [live.commit(update(USERS, id=0, name=f"v{number}", bio="b")) for number in (1, 2)]

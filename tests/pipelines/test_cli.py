@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -96,6 +98,20 @@ def test_sql_at_a_commit_answers_as_the_source_was_then(rireki: Commands) -> Non
 
     assert before["rows"] == [[1, ""], [2, "new"]]
     assert after["rows"] == [[1, "renamed"], [2, "new"]]
+
+
+def test_sql_says_the_zone_in_which_it_read_a_time_and_takes_the_changelogs_tail_along(rireki: Commands) -> None:
+    moment = datetime.now(ZoneInfo("Asia/Tokyo")).strftime("%Y-%m-%d %H:%M:%S")
+    count = "SELECT count(*) AS n FROM shop.values"
+
+    fresh = rireki.json("sql", count, "--freshness", "changelog")
+    refused = rireki.json("sql", count, "--at", moment, "--zone", "Tokyo", code=2)
+    answered = rireki.json("sql", count, "--at", "1999-01-01", "--zone", "Asia/Tokyo", code=2)
+
+    assert fresh["rows"] == [[2]]
+    assert fresh["as_of"]["lsn"] == fresh["held_to"]["lsn"]
+    assert refused["error"]["subject"] == "Tokyo"
+    assert "1998-12-31T15:00" in answered["error"]["subject"]
 
 
 def test_sql_for_people_ends_with_how_complete_it_is_and_tells_null_from_empty(rireki: Commands) -> None:
