@@ -2,7 +2,7 @@
 
 Each worker holds one connection to the source and one piece of a part in memory. A part that breaks off is begun again
 for as long as the snapshot lives: what is lost is seconds of work. The snapshot dies with its own connection, and with
-this process; then tables that are done stay done, and those at hand begin anew (docs/adr/0015).
+this process; then tables that are done stay done, and those at hand begin anew (docs/adr/0016).
 """
 
 from __future__ import annotations
