@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType
 from typing import Any, LiteralString
 from uuid import uuid4
@@ -13,11 +16,15 @@ import pytest
 from psycopg import errors as pg
 from psycopg.types.json import Jsonb
 
+from infra.postgres import Postgres
+from infra.state import StateFolder
 from services.asset import events as asset
 from services.directory import events as directory
 from services.journal.verify import verify
+from services.migrate.apply import migrate
+from tests.conftest import Database
 from tests.services.auth.rows import open_account
-from tests.services.conftest import Api, Assets, Platform
+from tests.services.conftest import PASSWORDS, Api, Assets, Platform, served
 from tests.services.context import bind
 
 CORRELATION = "00000000-0000-4000-8000-0000000000aa"
@@ -385,3 +392,18 @@ def test_whoever_works_on_while_tenants_merge_leaves_nothing_behind(
     assert codes <= {201, 404, 409, 503}
     assert chain.counts() == dict.fromkeys(TABLES, 0)
     assert [compared for compared in verify(platform.admin_dsn) if compared.differing] == []
+
+
+def test_on_an_older_server_where_triggers_run_as_whoever_commits_it_is_the_same() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="rireki-tests-"))
+    folder.chmod(0o755)
+    with StateFolder(folder) as state, Postgres.start(state, version=16, durable=False) as server:
+        server.create_database("platform")
+        migrate(server.dsn("platform"), PASSWORDS)
+        platform = Platform(Database(server, "platform"))
+        with served(platform) as api, served(platform, "asset") as asset:
+            reorganise(Assets(Api(asset.http, platform), Api(api.http, platform)))
+
+        assert [compared for compared in verify(platform.admin_dsn) if compared.differing] == []
+        assert platform.rows("SELECT 1 AS x FROM directory.events WHERE event_type = 'pharmacy.rehomed' LIMIT 1")
+    shutil.rmtree(folder, ignore_errors=True)

@@ -70,3 +70,57 @@ def test_waiting_for_a_lock_ends_before_the_statement_would(two_tenants: TwoTena
         with psycopg.connect(platform.dsn_of("auth")) as service, pytest.raises(pg.LockNotAvailable):
             bind(service, two_tenants.mine)
             service.execute("SELECT 1 FROM auth.accounts FOR NO KEY UPDATE")
+
+
+INNER = {
+    "directory_reorg": {"directory.reorganise"},
+    "asset_reorg": {"asset.reorganise"},
+    "auth_reorg": {"auth.reorganise"},
+    "auth_login": {"auth.find_login"},
+    "auth_secrets": set(),
+    "platform_breakglass": set(),
+}
+
+
+@pytest.mark.parametrize("role", INNER)
+def test_an_inner_role_logs_in_nowhere_bypasses_nothing_and_owns_its_one_function(
+    role: str, platform: Platform
+) -> None:
+    (attributes,) = platform.rows(
+        "SELECT rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls "
+        "FROM pg_roles WHERE rolname = %s",
+        role,
+    )
+    owned = platform.rows(
+        "SELECT pg_describe_object(classid, objid, 0) AS what FROM pg_shdepend "
+        "WHERE deptype = 'o' AND refobjid = %s::regrole AND dbid = (SELECT oid FROM pg_database "
+        "WHERE datname = current_database())",
+        role,
+    )
+    inheriting = platform.rows(
+        "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper AND pg_has_role(oid, %s::regrole, 'USAGE')",
+        role,
+    )
+
+    assert set(attributes.values()) == {False}
+    assert {row["what"].split("(")[0].removeprefix("function ") for row in owned} == INNER[role]
+    assert inheriting == []
+
+
+@pytest.mark.parametrize("role", INNER)
+def test_an_inner_role_deletes_and_truncates_nothing_that_is_state_or_event(role: str, platform: Platform) -> None:
+    granted = platform.rows(
+        "SELECT table_schema || '.' || table_name AS name, privilege_type AS privilege "
+        "FROM information_schema.role_table_grants WHERE grantee = %s "
+        "AND privilege_type NOT IN ('SELECT', 'INSERT') AND table_name NOT LIKE '%%secret%%'",
+        role,
+    )
+
+    assert {(row["name"], row["privilege"]) for row in granted} == {
+        "auth_secrets": {
+            ("auth.totp_seeds", "DELETE"),
+            ("auth.webauthn_credentials", "DELETE"),
+            ("auth.recovery_codes", "DELETE"),
+            ("auth.subject_keys", "DELETE"),
+        }
+    }.get(role, set())
