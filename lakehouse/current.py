@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from lakehouse.fold import fold
 from lakehouse.hide import hidden_rows, hide
 from lakehouse.key_hash import Hashes, hash_rows
 from lakehouse.key_index import KeyIndex, Located, Longs
-from lakehouse.log import DeltaLog, marker
+from lakehouse.log import VECTORS, DeltaLog, marker, protocol
 from lakehouse.regroup import Regrouped, due, regroup
 from lakehouse.table_state import Action, LiveFile, schema_json
 from lakehouse.unchanged import whole_rows
@@ -39,8 +40,17 @@ NONE_FOUND = Located(*(np.empty(0, dtype=np.int64) for _ in range(5)))
 class Current:
     """The writing side of one table's state."""
 
-    def __init__(self, log: DeltaLog, stream: str) -> None:
+    def __init__(
+        self,
+        log: DeltaLog,
+        stream: str,
+        *,
+        copy_on_write: bool = False,
+        properties: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._log = log
+        self._copy_on_write = copy_on_write
+        self._properties = {VECTORS: str(not copy_on_write).lower(), **properties}
         self._stream = f"rireki/{stream}"
         self._copies = f"rireki/copy/{stream}"
         self._index: KeyIndex | None = None
@@ -120,16 +130,15 @@ class Current:
         live = [found for file in regrouped.old if (found := log.state.files.get(file.path)) is not None]
         now = {file.path: self._vector(file) for file in live}
         hidden = BitMap64.union(*(regrouped.hidden_since(file.path, now.get(file.path)) for file in regrouped.old))
-        if log.state.metadata["schemaString"] != regrouped.schema or len(hidden) == new.row_count:
+        is_other = log.state.metadata["schemaString"] != regrouped.schema
+        if is_other or len(hidden) == new.row_count or (hidden and self._copy_on_write):
             log.store.remove(f"{log.path}/{new.path}")
             return False
         adding, vectors = hide(log, {new.path: hidden}, {new.path: new}) if hidden else ([new.add()], {})
         before = self._log.state.version
         commit_moved(log, [*(file.remove() for file in live), *adding])
-        if self._index is not None and self._index_of[0] == before:
-            numbers = {path: number for number, path in enumerate(self._paths) if path in regrouped.places}
-            self._index.moved({number: regrouped.places[path] for path, number in numbers.items()}, to=len(self._paths))
-            self._paths.append(new.path)
+        if self._index_of[0] == before:
+            self._moved([regrouped])
             self._index_of = (log.state.version, self._index_of[1])
         for file in regrouped.old:
             self._hidden.pop(file.path, None)
@@ -182,10 +191,18 @@ class Current:
         log = self._log
         shape: list[Action] = []
         if not log.state.exists:
-            names = {"rireki.name": log.subject, "rireki.kind": "current"}
-            shape = log.creation(columns.current, names | columns.properties, vectors=True)
+            properties = {
+                "rireki.name": log.subject,
+                "rireki.kind": "current",
+                **columns.properties,
+                **self._properties,
+            }
+            shape = log.creation(columns.current, properties, vectors=not self._copy_on_write)
         elif not self._has(columns):
-            shape = [log.altered(columns.current, columns.properties)]
+            shape = [log.altered(columns.current, {**columns.properties, **self._properties})]
+            if log.state.has_vectors == self._copy_on_write:
+                shape.append(protocol(columns.current, vectors=not self._copy_on_write))
+        rewritten = self._rewritten(draft, columns) if self._copy_on_write else []
         filed = draft.actions()
         if not (shape or filed or copied_at):
             return log.state.version
@@ -197,15 +214,41 @@ class Current:
             {"operation": "MERGE" if takes else "WRITE", "operationParameters": {}, **told},
             blind_append=not takes,
         )
+        self._moved(rewritten)
         self._index_of = (log.state.version, key)
         self._shaped = columns
         self._remember(draft)
         return log.state.version
 
+    def _rewritten(self, draft: Draft, columns: TableColumns) -> list[Regrouped]:
+        """Copy-on-write: every file that lost rows is written again without them."""
+        if self._log.state.has_vectors and not draft.cleared:  # until now the table had vectors
+            for file in self._log.state.files.values():
+                if file.deletion_vector is not None:
+                    draft.hide(file.path, BitMap64())
+        schema, done = schema_json(columns.current), []
+        for path, hidden in list(draft.hidden.items()):
+            file = draft.file(path)
+            if len(hidden) < file.row_count:
+                one = regroup(self._log, schema, columns.current, columns.key, [file], {path: hidden})
+                draft.replace(path, one.new)
+                done.append(one)
+        return done
+
+    def _moved(self, rewritten: Iterable[Regrouped]) -> None:
+        """Tell the index where rows went."""
+        if self._index is None:
+            return
+        numbers = {path: number for number, path in enumerate(self._paths)}
+        for one in rewritten:
+            self._index.moved({numbers[path]: places for path, places in one.places.items()}, to=len(self._paths))
+            self._paths.append(one.new.path)
+
     def _has(self, columns: TableColumns) -> bool:
         if self._shaped is None or self._shaped != columns:
             same = schema_json(columns.current) == self._log.state.metadata["schemaString"]
-            if not same or columns.properties.items() - self._log.state.properties.items():
+            wanted = {**columns.properties, **self._properties}
+            if not same or wanted.items() - self._log.state.properties.items():
                 return False
             self._shaped = columns
         return True

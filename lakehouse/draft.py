@@ -39,8 +39,20 @@ class Draft:
         self.written |= {file.path: file for file in files}
 
     def hide(self, path: str, rows: BitMap64) -> None:
-        file = self.written.get(path) or self._log.state.files[path]
+        file = self.file(path)
         self.hidden[path] = self.hidden_in(file) | rows
+
+    def file(self, path: str) -> LiveFile:
+        return self.written.get(path) or self._log.state.files[path]
+
+    def replace(self, path: str, new: LiveFile) -> None:
+        """``new`` holds the rows of the file at ``path`` that aren't hidden."""
+        if self.written.pop(path, None) is None:
+            self.hidden[path] = BitMap64(range(self.file(path).row_count))  # nothing of it is left: it goes
+        else:
+            del self.hidden[path]
+            self._log.store.remove(f"{self._log.path}/{path}")
+        self.written[new.path] = new
 
     def clear(self) -> None:
         """The table is emptied, of what this version has added, too."""

@@ -22,6 +22,7 @@ from lakehouse.store import Store
 from lakehouse.table_state import FORMAT, Action, TableState, load, parse_commit, schema_json
 
 ENGINE = "rireki"
+VECTORS = "delta.enableDeletionVectors"
 
 
 class Overtaken(Exception):
@@ -103,11 +104,6 @@ class DeltaLog:
         vectors: bool = False,
     ) -> list[Action]:
         """The actions that make the table, to go with its first commit."""
-        features = ["deletionVectors"] * vectors + ["timestampNtz"] * _has_zoneless_time(schema)
-        protocol: Action = {"minReaderVersion": 1, "minWriterVersion": 2}
-        if features:
-            protocol = {"minReaderVersion": 3, "minWriterVersion": 7}
-            protocol |= {"readerFeatures": features, "writerFeatures": features}
         configuration = {
             "delta.checkpointInterval": str(EVERY_COMMITS),
             # Clean-up would cut off the past at 30 days; only the retention that was promised may.
@@ -118,7 +114,7 @@ class DeltaLog:
             **properties,
         }
         if vectors:
-            configuration["delta.enableDeletionVectors"] = "true"
+            configuration[VECTORS] = "true"
         metadata: Action = {
             "id": str(uuid.uuid4()),
             "name": self.subject,
@@ -128,7 +124,7 @@ class DeltaLog:
             "configuration": configuration,
             "createdTime": now_ms(),
         }
-        return [{"protocol": protocol}, {"metaData": metadata}]
+        return [protocol(schema, vectors=vectors), {"metaData": metadata}]
 
     def altered(self, schema: pa.Schema, properties: Mapping[str, str]) -> Action:
         """The action that gives the table these columns and adds these properties."""
@@ -157,6 +153,15 @@ class DeltaLog:
 
     def _commit_path(self, version: int) -> str:
         return f"{self.path}/_delta_log/{version:020}.json"
+
+
+def protocol(schema: pa.Schema, *, vectors: bool) -> Action:
+    """What a reader must know, no more."""
+    features = ["deletionVectors"] * vectors + ["timestampNtz"] * _has_zoneless_time(schema)
+    if not features:
+        return {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}
+    listed = {"readerFeatures": features, "writerFeatures": features}
+    return {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **listed}}
 
 
 def marker(application: str, version: int) -> Action:

@@ -14,9 +14,11 @@ What it won't do is said and left undone: keep less than was promised, or go on 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from deltalake import DeltaTable
 
@@ -36,6 +38,8 @@ from lakehouse.thinning import Thinned, thin
 from lakehouse.timeline import Timeline
 from lakehouse.versions import told_versions
 
+_LAST_RUN: Final = "_rireki/maintained.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Maintained:
@@ -54,6 +58,7 @@ class Maintained:
     let_go: int = 0
     goes_at: datetime | None = None
     refused: RirekiError | None = None
+    name: TableName | None = None  # of a table of ``current``
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -68,6 +73,25 @@ class Maintained:
             "refused": None if self.refused is None else str(self.refused),
             "next": None if self.refused is None else self.refused.fix,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """When all tables were last maintained (UTC), and what was refused then."""
+
+    at: datetime
+    refused: tuple[str, ...]
+
+    @classmethod
+    def read(cls, store: Store) -> LastRun | None:
+        body = store.get(_LAST_RUN)
+        if body is None:
+            return None
+        told = json.loads(body)
+        return cls(datetime.fromisoformat(told["at"]), tuple(told["refused"]))
+
+    def write(self, store: Store) -> None:
+        store.replace(_LAST_RUN, json.dumps({"at": self.at.isoformat(), "refused": self.refused}).encode())
 
 
 def maintain(
@@ -93,15 +117,20 @@ def maintain(
         promise.record(store)
     newest = min(now, Timeline.read(root).newest_cut.time)
     pins = pins_of(store)
+    refused: list[str] = []
     for name in tables or lake.tables():
-        yield _Current(root, store, name, pinned_versions(pins, name), pins).run(
+        one = _Current(root, store, name, pinned_versions(pins, name), pins).run(
             promise, newest, now, accept_less=accept_less, dry_run=dry_run
         )
+        refused += [str(one.refused)] if one.refused else []
+        yield one
         for kind in ("changelog", "history"):
             yield _newest_only(store, table_path(kind, name), now, dry_run=dry_run)
     if not tables:
         for shared in ("transactions", "cuts"):
             yield _newest_only(store, shared, now, dry_run=dry_run)
+        if not dry_run:
+            LastRun(now, tuple(refused)).write(store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +208,7 @@ class _Current:
         start = record.start
         oldest = min((one.from_time for one in (*record.kept, *([start] if start else []))), default=None)
         whole_from = None if start is None else start.from_time
-        return Maintained(self.path, swept, whole_from, len(record.kept), oldest, let_go, goes_at, refused)
+        return Maintained(self.path, swept, whole_from, len(record.kept), oldest, let_go, goes_at, refused, self.name)
 
 
 def _newest_only(store: Store, table: str, now: datetime, *, dry_run: bool) -> Maintained:

@@ -58,13 +58,22 @@ def due(files: Sequence[LiveFile]) -> Iterator[list[LiveFile]]:
     yield from by_size(small)
 
 
-def regroup(log: DeltaLog, schema: str, columns: pa.Schema, key: Sequence[str], group: Sequence[LiveFile]) -> Regrouped:
-    """Write the new file, in the order of ``key``. Touches nothing but objects, so no lock is needed."""
+def regroup(
+    log: DeltaLog,
+    schema: str,
+    columns: pa.Schema,
+    key: Sequence[str],
+    group: Sequence[LiveFile],
+    hidden: Mapping[str, BitMap64] | None = None,
+) -> Regrouped:
+    """Write the new file, in the order of ``key``. Touches nothing but objects, so no lock is needed.
+
+    ``hidden``: by path, which rows to leave out; those that the files' vectors hide unless it is given.
+    """
     parts: list[pa.Table] = []
-    hidden: dict[str, BitMap64] = {}
     alive: list[Longs] = []
+    hidden = hidden or {file.path: hidden_rows(log, file) for file in group}
     for file in group:
-        hidden[file.path] = hidden_rows(log, file)
         stays = np.ones(file.row_count, dtype=np.bool_)
         stays[np.fromiter(hidden[file.path], dtype=np.int64)] = False
         alive.append(np.flatnonzero(stays))

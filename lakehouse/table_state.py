@@ -81,6 +81,7 @@ class TableState:
     """``version`` is -1 while the table doesn't exist."""
 
     version: int = -1
+    protocol: Action = field(default_factory=dict)
     metadata: Action = field(default_factory=dict)
     markers: dict[str, int] = field(default_factory=dict)  # txn actions: application id -> version
     files: dict[str, LiveFile] = field(default_factory=dict)  # by path
@@ -92,6 +93,11 @@ class TableState:
     @property
     def properties(self) -> Mapping[str, str]:
         return dict(self.metadata.get("configuration") or {})
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether a reader has to know deletion vectors."""
+        return "deletionVectors" in (self.protocol.get("readerFeatures") or ())
 
     @property
     def schema(self) -> pa.Schema:
@@ -116,6 +122,8 @@ class TableState:
                 self.files[added["path"]] = _live_file(added)
             elif marker := action.get("txn"):
                 self.markers[marker["appId"]] = int(marker["version"])
+            elif protocol := action.get("protocol"):
+                self.protocol = protocol
             elif metadata := action.get("metaData"):
                 self.metadata = metadata
         self.version = version

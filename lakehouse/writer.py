@@ -7,7 +7,7 @@ commit carries its own marker, so a crash between any two of them is healed by d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -83,9 +83,12 @@ class LakeWriter:
         tail_bytes: int = BUDGET_BYTES,
         stretch_rows: int = STRETCH_ROWS,
         clock: Callable[[], datetime] = _now,
+        copy_on_write: Collection[TableName] = (),
+        properties: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.root = root
         self._clock = clock
+        self._copy_on_write, self._properties = frozenset(copy_on_write), dict(properties)
         self.stream = stream
         self._store = root.store()
         self._checkpoints = Checkpoints(root.storage_options)
@@ -103,9 +106,20 @@ class LakeWriter:
         _each(self._appending, self._table, self._stored_names())
 
     @classmethod
-    def open(cls, root: LakeRoot, stream: str) -> LakeWriter:
-        """Load what the lake holds. Raises LakeUnreachable, BucketMissing, LakeFromNewerVersion, CorruptCommit."""
-        return cls(root, stream)
+    def open(
+        cls,
+        root: LakeRoot,
+        stream: str,
+        *,
+        copy_on_write: Collection[TableName] = (),
+        properties: Mapping[str, str] = MappingProxyType({}),
+    ) -> LakeWriter:
+        """Load what the lake holds. ``copy_on_write``: tables whose readers don't know deletion vectors; ``properties``
+        are given to every table of ``current``.
+
+        Raises LakeUnreachable, BucketMissing, LakeFromNewerVersion, CorruptCommit.
+        """
+        return cls(root, stream, copy_on_write=copy_on_write, properties=properties)
 
     @property
     def durable_to(self) -> Lsn | None:
@@ -394,7 +408,13 @@ class LakeWriter:
             table = self._tables.get(name)
         if table is None:
             changelog = Changelog(self._log("changelog", name), self.stream)
-            table = _Table(name, changelog, Current(self._log("current", name), self.stream))
+            current = Current(
+                self._log("current", name),
+                self.stream,
+                copy_on_write=name in self._copy_on_write,
+                properties=self._properties,
+            )
+            table = _Table(name, changelog, current)
             reaches = [lsn for lsn in (changelog.durable_to, changelog.copied_at) if lsn is not None]
             self._tails.open(name, max(reaches, default=Lsn(0)))
             with self._lock:

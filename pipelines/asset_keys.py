@@ -1,7 +1,7 @@
 """What the parts of the flow are called in Dagster's asset graph.
 
 pg/<schema>/<table>  ─►  cdc/stream  ─►  changelog/<schema>/<table>  ─►  current/<schema>/<table>  ─►  cuts
-                                     └►  transactions                ────────────────────────────►
+                                     └►  transactions   └─►  history/<schema>/<table>   ──────►
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dagster import AssetKey
 
 from cdc.relation import TableName
 
-Station = Literal["pg", "changelog", "current"]
+Station = Literal["pg", "changelog", "current", "history"]
 
 STREAM = AssetKey(["cdc", "stream"])
 TRANSACTIONS = AssetKey(["transactions"])

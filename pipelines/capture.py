@@ -119,7 +119,12 @@ class Capture:
         writer: LakeWriter | None = None
         try:
             writer = self._patiently(
-                lambda: LakeWriter.open(failpoints.watched(self._config.lake_root()), self._stream)
+                lambda: LakeWriter.open(
+                    failpoints.watched(self._config.lake_root()),
+                    self._stream,
+                    copy_on_write=self._config.lake.without_vectors,
+                    properties=self._config.retention.promise().table_properties,
+                )
             )
             self._report.from_lsn = writer.durable_to
             if self._done(writer):  # by a position; whose, is to be asked all the same

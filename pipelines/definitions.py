@@ -8,9 +8,10 @@ from __future__ import annotations
 import dagster as dg
 
 from pipelines.defs.assets import asset_graph
-from pipelines.defs.checks import rows_by_value, stream_health
+from pipelines.defs.checks import promise_kept, rows_by_value, stream_health
 from pipelines.defs.jobs import nightly_purge, purge_runs, reconcile, resync_table
 from pipelines.defs.sensors import heartbeat, lag_alerts
+from pipelines.defs.upkeep import build_history, maintain, nightly_history, regular_maintenance
 from pipelines.known_tables import known_tables
 
 
@@ -20,9 +21,9 @@ def defs() -> dg.Definitions:
     tables = known_tables()
     return dg.Definitions(
         assets=asset_graph(tables),
-        asset_checks=[stream_health(tables), *([rows_by_value(tables)] if tables else [])],
-        jobs=[resync_table, reconcile, purge_runs],
-        schedules=[nightly_purge],
+        asset_checks=[stream_health(tables), *([rows_by_value(tables), promise_kept(tables)] if tables else [])],
+        jobs=[resync_table, reconcile, maintain, build_history, purge_runs],
+        schedules=[nightly_purge, regular_maintenance, nightly_history],
         sensors=[heartbeat, lag_alerts],
         executor=dg.in_process_executor,  # a process for every step would cost seconds and share nothing
     )

@@ -22,7 +22,8 @@ SLOT_IDLE = Rule(
 )  # a restart or an upgrade takes less than two minutes
 SLOT_LOSS = Rule("slot_loss", fires_after=1, resolves_after=2)  # every minute counts
 BLIND = Rule("unreachable", fires_after=4, resolves_after=2)
-RULES = (LAG, SLOT_IDLE, SLOT_LOSS, BLIND)
+MAINTENANCE = Rule("maintenance", fires_after=2, resolves_after=1)
+RULES = (LAG, SLOT_IDLE, SLOT_LOSS, BLIND, MAINTENANCE)
 
 _TABLES_NAMED = 5
 
@@ -87,8 +88,8 @@ def findings(config: Config, seen: Status | RirekiError) -> list[Finding]:
     """What every rule says of one look, in the order of RULES."""
     if isinstance(seen, RirekiError):
         blind = Finding(BLIND, math.inf, f"the lake of {config.stream.name} can't be read", _told(seen))
-        return [_untold(LAG), _untold(SLOT_IDLE), _untold(SLOT_LOSS), blind]
-    return [_lag(seen), _slot_idle(seen), _slot_loss(seen), _blind(seen)]
+        return [_untold(LAG), _untold(SLOT_IDLE), _untold(SLOT_LOSS), blind, _untold(MAINTENANCE)]
+    return [_lag(seen), _slot_idle(seen), _slot_loss(seen), _blind(seen), _maintenance(seen)]
 
 
 def _lag(status: Status) -> Finding:
@@ -128,6 +129,13 @@ def _blind(status: Status) -> Finding:
     away = status.problem
     body = "" if away is None else _told(away)
     return Finding(BLIND, _level(away is not None), f"the source of {status.config.stream.name} can't be reached", body)
+
+
+def _maintenance(status: Status) -> Finding:
+    late = status.maintenance_trouble()
+    title = f"{status.config.stream.name}: {late or 'maintained'}"
+    why = ["What is promised to last is still there; what isn't is not removed, and storage grows."]
+    return Finding(MAINTENANCE, _level(late is not None), title, _body(status, why, "rireki maintain"))
 
 
 def _body(status: Status, why: Sequence[str], command: str) -> str:

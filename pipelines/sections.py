@@ -16,6 +16,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from cdc.relation import TableName
 from lakehouse.promise import Promise
 
 _SLOT_NAME = re.compile(r"\A[a-z0-9_]{1,63}\Z")
@@ -43,6 +44,11 @@ def _slot_name(name: str) -> str:
 def _identifier(name: str) -> str:
     if not name or len(name.encode()) > 63:
         raise ValueError(f"must be 1 to 63 bytes long, got {name!r}")
+    return name
+
+
+def _table_name(name: str) -> str:
+    TableName.parse(name)
     return name
 
 
@@ -133,6 +139,16 @@ class Lake(BaseModel):
         default=None, description="For a store that speaks S3 elsewhere than AWS, e.g. http://127.0.0.1:9000."
     )
     region: str = Field(default="us-east-1", description="S3's own default; stores other than AWS ignore it.")
+    copy_on_write: tuple[Annotated[str, AfterValidator(_table_name)], ...] = Field(
+        default=(),
+        description="Tables, as 'schema.table', whose readers don't know deletion vectors: each change then rewrites "
+        "whole files.",
+    )
+
+    @property
+    def without_vectors(self) -> tuple[TableName, ...]:
+        """The tables of ``copy_on_write``."""
+        return tuple(map(TableName.parse, self.copy_on_write))
 
 
 class Capture(BaseModel):
@@ -227,6 +243,11 @@ class Alerts(BaseModel):
     )
     lag_seconds: float = Field(
         default=60, gt=0, description="Readers are promised a minute from commit to queryable; later than that alerts."
+    )
+    maintenance_hours: float = Field(
+        default=24,
+        gt=0,
+        description="Once somebody runs `rireki maintain`, a day without it means that nobody does now.",
     )
 
 

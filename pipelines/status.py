@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, LiteralString
 
@@ -20,12 +20,14 @@ from lakehouse.as_of import AsOf, resolve
 from lakehouse.cuts import Gap
 from lakehouse.errors import LakeEmpty
 from lakehouse.events import Event
+from lakehouse.maintenance import LastRun
 from lakehouse.moment import NewestCut
 from lakehouse.root import LakeRoot
 from lakehouse.stream_end import StreamEnd
 from lakehouse.timeline import Timeline
 from pipelines.config import Config
 from pipelines.holes import hole_of
+from pipelines.maintenance import trouble
 from pipelines.recovery import gap_accepted
 
 # Sessions that copy say in their names which part of what they read; see cdc.copy.
@@ -80,6 +82,7 @@ class LakeStanding:
     first: Event
     last: AsOf
     gaps: tuple[Gap, ...]
+    maintained: LastRun | None = None
 
     @property
     def tables(self) -> Mapping[TableName, int]:
@@ -125,6 +128,8 @@ class Status:
             found.append((Verdict.ATTENTION, "the lake holds no cut yet: rireki capture"))
         elif self._unvouched(self.lake):
             found.append((Verdict.ATTENTION, "the lake can't vouch for every position: see gaps"))
+        if self.lake is not None and (late := self.maintenance_trouble()):
+            found.append((Verdict.ATTENTION, f"{late}: rireki maintain"))
         limit = self.config.alerts.lag_seconds
         if self.lag_seconds is not None and self.lag_seconds > limit:
             found.append((Verdict.ATTENTION, f"{self.lag_seconds:.0f} s behind, promised are {limit:g} s"))
@@ -155,6 +160,11 @@ class Status:
         if slot.active_pid is None:
             found.append((Verdict.ATTENTION, "nobody captures: rireki capture"))
         return found
+
+    def maintenance_trouble(self) -> str | None:
+        """Why what is promised to last may not, or storage grows; None also where nobody has begun with maintenance."""
+        within = timedelta(hours=self.config.alerts.maintenance_hours)
+        return None if self.lake is None else trouble(self.lake.maintained, datetime.now(UTC), within)
 
     @property
     def verdict(self) -> Verdict:
@@ -200,6 +210,7 @@ class Status:
                 "url": self.root.url,
                 "first_cut": None if lake is None else _point(lake.first.lsn, lake.first.time),
                 "last_cut": None if lake is None else _point(lake.last.lsn, lake.last.source_time),
+                "maintained_at": None if lake is None or lake.maintained is None else lake.maintained.at,
             },
             "lag_bytes": self.lag_bytes,
             "lag_seconds": self.lag_seconds,
@@ -250,7 +261,7 @@ def _lake(root: LakeRoot) -> LakeStanding | None:
         timeline = Timeline.read(root)
     except LakeEmpty:
         return None
-    return LakeStanding(timeline.first, resolve(NewestCut(), timeline), timeline.gaps)
+    return LakeStanding(timeline.first, resolve(NewestCut(), timeline), timeline.gaps, LastRun.read(root.store()))
 
 
 def _source(config: Config) -> SourceStanding:

@@ -7,11 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cdc.relation import TableName
-from lakehouse.history_build import Built, build_history
-from lakehouse.lake import Lake
+from lakehouse.history_build import Built
 from pipelines.cli.console import COMMON, DONE, Common, emit, note, say
 from pipelines.config import load
 from pipelines.errors import CommandInvalid
+from pipelines.maintenance import build_histories
 
 
 def history(
@@ -30,18 +30,19 @@ def history(
     rebuild
         Throw away what is there, and build all of it again.
     """
-    lake = Lake.open(load(common.config).lake_root())
-    cut = lake.at(None).lsn
     built = []
-    for name in [_name(text) for text in tables] or lake.tables():
-        note(f"building history of {name}")
-        one = build_history(lake.root, name, cut, rebuild=rebuild)
+    names = [_name(text) for text in tables]
+    for one in build_histories(load(common.config), names, rebuild=rebuild, on_table=_say_begun):
         built.append(one)
         if not common.json:
             say(f"{one.table}  {_told(one)}")
     if common.json:
         emit({"history": [_json(one) for one in built]})
     return DONE
+
+
+def _say_begun(name: TableName) -> None:
+    note(f"building history of {name}")
 
 
 def _told(one: Built) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from cdc.relation import TableName
 from lakehouse.maintenance import Maintained
-from lakehouse.maintenance import maintain as keep_promise
 from pipelines.cli.console import ATTENTION, COMMON, DONE, Common, emit, moment, note, say
 from pipelines.cli.console import table as show_table
 from pipelines.config import load
 from pipelines.errors import CommandInvalid
+from pipelines.maintenance import keep_promise
 
 
 def maintain(
@@ -40,10 +39,7 @@ def maintain(
     config = load(common.config)
     names = [_name(text) for text in tables]
     done: list[Maintained] = []
-    now = datetime.now(UTC)
-    for one in keep_promise(
-        config.lake_root(), config.retention.promise(), now, tables=names, accept_less=accept_less, dry_run=dry_run
-    ):
+    for one in keep_promise(config, names, accept_less=accept_less, dry_run=dry_run):
         done.append(one)
         if one.refused is not None and not common.json:
             note(f"✗ {one.refused}\n  next: {one.refused.fix}", style="red")

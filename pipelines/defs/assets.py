@@ -21,6 +21,7 @@ def asset_graph(tables: Sequence[TableName]) -> list[dg.AssetSpec]:
         _stream(tables),
         *(_changelog(name) for name in tables),
         *(_current(name) for name in tables),
+        *(_history(name) for name in tables),
         _transactions(),
         _cuts(tables),
     ]
@@ -64,6 +65,16 @@ def _current(name: TableName) -> dg.AssetSpec:
         group_name="current",
         kinds={"deltalake"},
         description=f"`{name}` as its source has it; one Delta version for each cut in which it changed.",
+    )
+
+
+def _history(name: TableName) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        asset_key("history", name),
+        deps=[asset_key("changelog", name)],
+        group_name="history",
+        kinds={"deltalake"},
+        description=f"What each row of `{name}` was, from which commit to which; built by the job `build_history`.",
     )
 
 

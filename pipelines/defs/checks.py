@@ -11,7 +11,9 @@ from pipelines.asset_keys import STREAM, asset_key
 from pipelines.config import load
 from pipelines.dagster_errors import as_failure
 from pipelines.lag import look
+from pipelines.maintenance import keep_promise
 from pipelines.reconcile import reconcile
+from pipelines.retention_checks import RETENTION, retention_outcomes
 from pipelines.row_checks import row_outcome
 from pipelines.stream_checks import GAP, LAG, ROWS, SLOT, outcomes
 
@@ -61,5 +63,29 @@ def rows_by_value(tables: Sequence[TableName]) -> dg.AssetChecksDefinition:
             found = reconcile(load(), wanted, lambda name: context.log.info(f"comparing {name}"))
         for name, difference in found.tables.items():
             yield row_outcome(name, difference, found.at_lsn).result()
+
+    return check
+
+
+def promise_kept(tables: Sequence[TableName]) -> dg.AssetChecksDefinition:
+    """Looks for every version that is promised; removes nothing."""
+    names = {dg.AssetCheckKey(asset_key("current", name), RETENTION): name for name in tables}
+
+    @dg.multi_asset_check(
+        name="promise_kept",
+        specs=[
+            dg.AssetCheckSpec(
+                key.name, asset=key.asset_key, description="Every version that [retention] promises is there."
+            )
+            for key in names
+        ],
+        can_subset=True,
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        wanted = [names[key] for key in context.selected_asset_check_keys]
+        with as_failure():
+            done = list(keep_promise(load(), wanted, dry_run=True))
+        for outcome in retention_outcomes(done):
+            yield outcome.result()
 
     return check

@@ -18,10 +18,10 @@ from tests.lakehouse.source import USERS, Change, Source
 class LiveLake:
     """What capture does, step by step."""
 
-    def __init__(self, root: LakeRoot) -> None:
+    def __init__(self, root: LakeRoot, *, copy_on_write: bool = False) -> None:
         self.root = root
         self.source = Source()
-        self.writer = LakeWriter.open(root, self.source.stream)
+        self.writer = LakeWriter.open(root, self.source.stream, copy_on_write=[USERS.name] * copy_on_write)
         rows = [{"id": number, "name": f"n{number}", "bio": f"b{number}"} for number in range(3)]
         copy = self.source.copy(USERS, rows)
         self.source_start = copy.snapshot_lsn.value

@@ -39,7 +39,7 @@ class Years:
     def __init__(self, root: LakeRoot, seed: int = 7) -> None:
         self.root, self.random = root, random.Random(seed)
         self.source = Source()
-        self.writer = LakeWriter(root, "main", clock=self.written_at)
+        self.writer = LakeWriter(root, "main", clock=self.written_at, properties=TOKYO.table_properties)
         self._dated: set[Path] = set()
         self.states: list[tuple[datetime, list[str]]] = []  # from when on the rows were so
         self.names = [f"n{number}" for number in range(ROWS)]

@@ -21,7 +21,7 @@ from pipelines import config as configuration
 from pipelines.asset_keys import asset_key
 from pipelines.definitions import defs
 from pipelines.defs.assets import asset_graph
-from pipelines.defs.checks import rows_by_value, stream_health
+from pipelines.defs.checks import promise_kept, rows_by_value, stream_health
 from pipelines.defs.sensors import heartbeat, lag_alerts
 from pipelines.known_tables import known_tables
 from pipelines.lag import lag_seconds
@@ -113,7 +113,7 @@ def test_tables_of_any_name_get_keys_of_their_own() -> None:
     checks = [stream_health(names), rows_by_value(names)]
     graph = dg.Definitions(assets=asset_graph(names), asset_checks=checks).resolve_asset_graph()
 
-    assert len(graph.get_all_asset_keys()) == 3 * len(names) + 3
+    assert len(graph.get_all_asset_keys()) == 4 * len(names) + 3
     assert asset_key("pg", names[0]) == dg.AssetKey(["pg", "a", "b_c"])
 
 
@@ -322,6 +322,51 @@ def test_an_alert_that_the_source_is_away_outlives_a_lake_that_can_still_be_read
         cursor = found.cursor
 
     assert "the source of " in _summary(found) and "can't be reached" in _summary(found)
+
+
+def test_maintenance_shows_what_is_kept_and_fails_when_less_was_promised(
+    watched: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched.drain()
+    kept = run("maintain", instance)
+    asked = dg.materialize(
+        [promise_kept([T])], selection=dg.AssetSelection.all_asset_checks(), instance=instance, raise_on_error=False
+    )
+    monkeypatch.setenv("RIREKI_RETENTION__EVERY_VERSION", "1 day")
+
+    refused = run("maintain", instance)
+
+    assert kept.success and asked.success
+    for result in (kept, asked):
+        (found,) = result.get_asset_check_evaluations()
+        assert (found.asset_key, found.check_name, found.passed) == (CURRENT, "retention_kept", True)
+    assert "every was promised for 7 days and is now 1 days" in failure(refused)[0]
+    assert "--accept-less" in failure(refused)[1]
+
+
+def test_intervals_are_built_and_shown(watched: Pipeline, instance: dg.DagsterInstance) -> None:
+    watched.drain()
+
+    built = run("build_history", instance, tables=["public.t"])
+
+    (event,) = built.get_asset_materialization_events()
+    assert event.asset_key == dg.AssetKey(["history", "public", "t"])
+
+
+def test_an_alert_says_that_nobody_maintains_the_lake_any_more(
+    watched: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched.drain()
+    never = looked(lag_alerts, instance, None)
+    assert run("maintain", instance).success
+    monkeypatch.setenv("RIREKI_ALERTS__MAINTENANCE_HOURS", "0.000001")
+
+    first = looked(lag_alerts, instance, never.cursor)
+    second = looked(lag_alerts, instance, first.cursor)
+
+    assert "maintenance ok" in _summary(never) and "maintenance pending" in _summary(first)
+    assert "nobody has maintained the lake for 0 h" in _summary(second)
+    assert any("rireki maintain" in reason for _, reason in status_of(configuration.load()).reasons())
 
 
 def test_only_finished_runs_that_are_old_enough_are_forgotten(instance: dg.DagsterInstance) -> None:
