@@ -18,7 +18,7 @@ from services.auth.api import upstreams, users
 from services.auth.away import Away
 from services.auth.edge import SafeHeaders
 from services.auth.keys import Keys
-from services.auth.pages import account, authorize, enrol, login, logout, render, second, set_up, sso
+from services.auth.pages import account, authorize, enrol, login, logout, password, render, second, set_up, sso
 from services.auth.pages.account import LoginFirst, to_login
 from services.auth.pages.flow import FlowLost
 from services.auth.parts import Parts
@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Edge, token=settings.token, guarded=OPERATORS)
     app.add_middleware(SafeHeaders, https=settings.https)
     problems.install(app)
-    for module in (endpoints, authorize, login, second, set_up, sso, enrol, account, logout):
+    for module in (endpoints, authorize, login, second, set_up, sso, enrol, account, password, logout):
         app.include_router(module.router)
     for router in (
         users.router,

@@ -32,12 +32,14 @@ def keep_password(transaction: TenantTransaction, user_id: UUID, hash: str) -> N
         )
 
 
-def choose_password(transaction: TenantTransaction, user_id: UUID, hash: str, *, stands_alone: bool) -> None:
-    """Who knew the old one is out everywhere."""
+def choose_password(
+    transaction: TenantTransaction, user_id: UUID, hash: str, *, stands_alone: bool, but: UUID | None = None
+) -> None:
+    """Who knew the old one is out everywhere; only the session ``but`` goes on."""
     account = accounts.open_for(transaction, user_id)
     keep_password(transaction, user_id, hash)
     accounts.has_new_password(transaction, account, needs_second_factor=not stands_alone)
-    sessions.end_all(transaction, user_id, "password_changed")
+    sessions.end_all(transaction, user_id, "password_changed", but=but)
 
 
 @dataclass(frozen=True, slots=True)

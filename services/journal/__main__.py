@@ -4,7 +4,7 @@ verify      compare fold(events) with every state table
 replay      print the state of one aggregate type, a JSON object a line, as of ``--valid-at`` and ``--known-at``
 backfill    write events for rows that have none
 schema      print the JSON schema of a table's row
-expire      forget the answers of commands that are older than ``--days``
+expire      forget the answers of commands, and the tokens of sessions over, that are older than ``--days``
 
 Exit codes: 0 done, 1 verify found a difference, 2 refused or failed.
 """

@@ -156,6 +156,8 @@ def test_every_page_fits_a_phone_and_works_by_keyboard(browser: WebDriver, auth:
     look(browser, tmp_path, "Keep these codes")
     browser.get(f"{auth.issuer}/account")
     look(browser, tmp_path, "You are logged in")
+    browser.get(f"{auth.issuer}/account/password")
+    look(browser, tmp_path, "Change your password")
     browser.get(f"{auth.issuer}/logout")
     look(browser, tmp_path, "Log out?")
     log_out(browser, auth)

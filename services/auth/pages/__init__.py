@@ -12,5 +12,6 @@ sso         away to a tenant's own identity provider, and back
 finish      a session, and back
 enrol       the first password
 account     second factors and sessions
+password    another password
 logout
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from argon2 import PasswordHasher
 
@@ -79,3 +81,30 @@ def test_the_page_says_the_rule_that_holds(auth: Auth) -> None:
     assert f"At least {passwords.ALONE} characters, or at least {passwords.WITH_FACTOR} " in page.text
     assert [seven.status_code, eight.status_code, thirteen.status_code] == [422, 200, 303]
     assert "Set up a second factor" in eight.text
+
+
+def test_somebody_changes_their_password_and_whoever_knew_the_old_one_is_out(auth: Auth) -> None:
+    member, browser, elsewhere = auth.member(), auth.browser(), auth.browser()
+    browser.log_in(member)
+    elsewhere.log_in(member)
+
+    refused = browser.submit("/account/password", password="kippu-92", again="kippu-92")
+    differing = browser.submit("/account/password", password="ame ga furu yo", again="ame ga furu ne")
+    changed = browser.submit("/account/password", password="ame ga furu yo", again="ame ga furu yo")
+
+    assert (refused.status_code, "second factor first" in refused.text) == (422, True)
+    assert (differing.status_code, changed.headers.get("Location")) == (422, "/account")
+    assert browser.get("/account").url.path == "/account"
+    assert elsewhere.get("/account").url.path == "/login"
+    assert auth.browser().log_in(member).status_code == 422
+    assert came_back(auth.browser().log_in(replace(member, password="ame ga furu yo")))["code"]
+
+
+def test_a_password_is_changed_by_no_link_of_somebody_else(auth: Auth) -> None:
+    member, browser = auth.member(), auth.browser()
+    browser.log_in(member)
+
+    browser.http.post("/account/password", data={"csrf": "0" * 64, "password": "x" * 20, "again": "x" * 20})
+
+    assert came_back(auth.browser().log_in(member))["code"]
+    assert len(auth.events(member, "password.set")) == 1

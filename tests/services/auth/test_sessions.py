@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.auth.pages import device
+from services.journal.expire import expire
 from tests.services.auth.conftest import Auth, Browser, Member, came_back
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile Safari/604.1"
@@ -135,3 +136,20 @@ def test_a_device_that_is_not_known_is_said_as_it_is() -> None:
 def end_action(browser: Browser) -> str:
     page = browser.get("/account").text
     return "/account/sessions/" + page.split('action="/account/sessions/')[1].split('"')[0]
+
+
+def test_what_sessions_long_over_left_behind_is_forgotten_and_their_history_stays(auth: Auth) -> None:
+    old, alive = auth.member(), auth.member()
+    auth.browser().tokens(old)
+    browser = auth.browser()
+    tokens = browser.tokens(alive)
+    age(auth, old, expires_at="31 days")
+
+    expire(auth.platform.admin_dsn, days=30)
+
+    for table in ("codes", "refresh_tokens", "session_handles"):
+        assert auth.platform.count(f"auth.{table}", old.tenant) == 0, table
+        assert auth.platform.count(f"auth.{table}", alive.tenant) >= 1, table
+    assert auth.platform.count("auth.sessions", old.tenant) == 2  # from the enrolment, and from the login
+    assert auth.platform.count("auth.grants", old.tenant) == 1
+    assert browser.refresh(tokens["refresh_token"]).status_code == 200
