@@ -25,6 +25,13 @@ from cdc.errors import (
 Connection = psycopg.Connection[tuple[object, ...]]
 
 CONNECT_TIMEOUT_S = 5
+# Half a minute, where the usual is hours: a connection on which nothing arrives any more is a stream that stands still.
+_NOTICE_A_DEAD_PEER = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 # What "as PostgreSQL prints it" means: for every session that reads rows, whatever the role or the database prefers.
 # With no search path, names (regclass and its like) always say their schema.
@@ -47,6 +54,7 @@ def connect(dsn: str, *, replication: bool = False, application_name: str = "rir
         "application_name": application_name,
         "connect_timeout": CONNECT_TIMEOUT_S,
         "client_encoding": "UTF8",  # the lake's, whatever the database's is
+        **_NOTICE_A_DEAD_PEER,
     }
     if replication:
         parameters["replication"] = "database"

@@ -33,6 +33,11 @@ _STREAMS_SINCE = 140_000  # server_version_num
 _BUSY_PAUSE_S = 0.001
 
 
+# A server that is asked and says nothing for so long is taken for gone: something between us may hold the connection
+# open. Decoding a long stretch that isn't for us keeps old servers silent, so it is twice their usual patience.
+SILENCE_S = 120.0
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """Messages in order of arrival; ``keepalive`` came after them."""
@@ -151,14 +156,21 @@ class ReplicationStream:
         assert self._connection is not None
         pgconn = self._connection.pgconn
         reported_at, interval = datetime.now(UTC), self._status_interval_s
+        heard_at = time.monotonic()
         while not self._stopping:
             if self._buffered < self._buffer_bytes:
                 readable, _, _ = select.select([pgconn.socket], [], [], min(interval, 0.2))
                 # libpq may hold a message back that is in no socket any more.
                 if readable or self._state[libpq.PENDING]:
                     self._drain()
+                    heard_at = time.monotonic()
                     time.sleep(_BUSY_PAUSE_S)
+                elif time.monotonic() - heard_at > SILENCE_S:
+                    raise psycopg.OperationalError(f"no answer from the server for {SILENCE_S:g} s")
+                elif time.monotonic() - heard_at > SILENCE_S / 4:
+                    self._ask = True
             else:
+                heard_at = time.monotonic()  # we don't listen
                 with self._changed:
                     self._changed.wait(min(interval, 0.2))
             now = datetime.now(UTC)

@@ -4,7 +4,7 @@ Prints one JSON object::
 
 rows, transactions   streamed
 starting_s           from the process's first line to the open stream: compiling, connecting, opening the lake
-copied_s             from the open stream to the last table's copy in the changelog
+copied_s             from the open stream to the last table's copy in the changelog; copied_bytes: peak_bytes by then
 durable_s            from the open stream to the changelog durable and confirmed up to UNTIL
 durable_cpu_s        this process's CPU time in that stretch
 queryable_s          from the open stream to the cut that shows it
@@ -70,6 +70,7 @@ def main() -> None:
         "starting_s": streaming.at_s - began,
         "copied_s": copied.at_s - streaming.at_s,
         "copied_cpu_s": copied.cpu_s - streaming.cpu_s,
+        "copied_bytes": copied.peak_bytes,
         "durable_s": durable.at_s - streaming.at_s,
         "durable_cpu_s": durable.cpu_s - streaming.cpu_s,
         "queryable_s": ended.at_s - streaming.at_s,
