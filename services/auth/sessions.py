@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID, uuid4
 
@@ -18,6 +18,7 @@ EndedBy = Literal["logout", "revoked", "password_changed", "factor_changed", "op
 
 ONE_FACTOR = "urn:rireki:acr:one-factor"
 TWO_FACTORS = "urn:rireki:acr:two-factors"
+_FRESH = timedelta(minutes=10)
 _TOUCH_AFTER = timedelta(minutes=1)  # so that a busy session isn't written all the time
 
 
@@ -33,6 +34,11 @@ class Session:
     expires_at: datetime
     version: int
     last_seen_at: datetime
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the person has shown lately who they are, as whoever changes what proves it has to."""
+        return datetime.now(UTC) - self.authenticated_at <= _FRESH
 
 
 _READ = (

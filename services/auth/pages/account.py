@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -24,7 +24,6 @@ from services.auth.sessions import Session
 from services.shared.transaction import TenantTransaction
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
-_FRESH = timedelta(minutes=10)  # to change what proves who they are, a person shows it anew
 _JAPAN = timezone(timedelta(hours=9))
 
 
@@ -132,7 +131,7 @@ def to_login(request: Request, parts: Parts) -> Response:
 
 def fresh(transaction: TenantTransaction, session: Session | None) -> Session:
     """Raises LoginFirst."""
-    if session is None or datetime.now(UTC) - session.authenticated_at > _FRESH:
+    if session is None or not session.fresh:
         raise LoginFirst
     if session.acr != sessions.TWO_FACTORS and factors.standing(factors.of_user(transaction, session.user_id)):
         raise LoginFirst

@@ -108,8 +108,8 @@ def complete(
     with parts.database.tenant_transaction(seen.person(tenant_id, user_id, flow.correlation_id)) as transaction:
         account = accounts.lock(transaction, user_id) if flow.password is None else _with_password(transaction, flow)
         owned = factors.of_user(transaction, user_id)
-        # Without a session this is somebody's first: a password alone doesn't add to what is there.
-        if account is None or (flow.session_id is None and factors.standing(owned)) or len(owned) > MOST:
+        # One factor alone doesn't add to what is there, also when the other came while this page was open.
+        if account is None or (factors.standing(owned) and "mfa" not in flow.amr) or len(owned) > MOST:
             raise FlowLost
         keep(transaction, factors.enrol(transaction, user_id, kind, label))
         codes = [] if factors.of_kind(owned, "recovery") else recovery.renew(transaction, parts.vault, user_id)

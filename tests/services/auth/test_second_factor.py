@@ -7,7 +7,7 @@ from joserfc.jwk import KeySet
 
 from services.auth import totp
 from services.auth.sessions import ONE_FACTOR, TWO_FACTORS
-from tests.services.auth.conftest import App, Auth, Browser, Member, came_back, product, recovery_codes
+from tests.services.auth.conftest import App, Auth, Browser, Member, age, came_back, product, recovery_codes
 
 NEEDS_TWO = {"acr_values": TWO_FACTORS}
 
@@ -250,3 +250,42 @@ def onward(page: str) -> str:
 def remove_action(browser: Browser) -> str:
     page = browser.get("/account").text
     return "/account/factors/" + page.split("/account/factors/")[1].split('"')[0]
+
+
+def test_a_first_factor_is_set_up_only_by_who_has_lately_shown_the_password(auth: Auth) -> None:
+    member, browser = auth.member(), auth.browser()
+    browser.log_in(member)
+    age(auth, member, authenticated_at="11 minutes")
+
+    asked = browser.authorize(**NEEDS_TWO)
+    entered = browser.submit(asked, address=member.address, password=member.password)
+
+    assert 'type="password"' in asked.text and "seed" not in asked.text
+    assert "Set up a second factor" in entered.text
+
+
+def test_a_page_left_open_adds_no_factor_beside_one_that_came_meanwhile(auth: Auth) -> None:
+    member, browser, elsewhere = auth.member(), auth.browser(), auth.browser()
+    browser.log_in(member)
+    open_page = browser.get("/account/second-factor")
+    elsewhere.log_in(member)
+    elsewhere.set_up_app()
+
+    answer = browser.submit(open_page, "/set-up/app", code=App.scan(open_page).code())
+
+    assert answer.status_code == 422
+    assert [event["after"]["kind"] for event in auth.events(member, "factor.enrolled")] == ["totp", "recovery"]
+
+
+def test_a_second_app_is_added_by_who_has_shown_two_factors(auth: Auth) -> None:
+    member, app, _ = with_app(auth)
+    browser = auth.browser()
+    browser.submit(browser.log_in(member), "/second", code=app.code())
+
+    other, page = browser.set_up_app()
+
+    assert recovery_codes(page) == []  # those from before still hold
+    auth.forget_used_codes(member)
+    for each in (app, other):
+        own = auth.browser()
+        assert came_back(own.submit(own.log_in(member), "/second", code=each.code()))["code"]

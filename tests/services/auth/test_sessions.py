@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.auth.pages import device
 from services.journal.expire import expire
-from tests.services.auth.conftest import Auth, Browser, Member, came_back
+from tests.services.auth.conftest import Auth, Browser, Member, age, came_back
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile Safari/604.1"
 COUNTER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0.0.0 Safari/537.36 Edg/126.0.0.0"
@@ -15,18 +15,6 @@ def logged_in(auth: Auth, member: Member, agent: str) -> Browser:
     browser.http.headers["User-Agent"] = agent
     browser.log_in(member)
     return browser
-
-
-def age(auth: Auth, member: Member, **interval: str) -> None:
-    """As if that much time had gone by since the person was last there, or since the session began."""
-    with auth.platform.database.connect(autocommit=False) as admin:
-        admin.execute("SET LOCAL session_replication_role = replica")
-        for column, told in interval.items():
-            table = "session_handles" if column == "last_seen_at" else "sessions"
-            admin.execute(
-                f"UPDATE auth.{table} SET {column} = {column} - %s::interval WHERE tenant_id = %s",
-                (told, member.tenant),
-            )
 
 
 def test_each_browser_is_told_by_its_device_and_the_one_at_hand_is_marked(auth: Auth) -> None:
