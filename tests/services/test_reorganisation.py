@@ -24,7 +24,7 @@ from services.journal.verify import verify
 from services.migrate.apply import migrate
 from tests.conftest import Database
 from tests.services.auth.rows import open_account
-from tests.services.conftest import PASSWORDS, Api, Assets, Platform, served
+from tests.services.conftest import PASSWORDS, Api, Assets, Platform, cloned, served
 from tests.services.context import bind
 
 CORRELATION = "00000000-0000-4000-8000-0000000000aa"
@@ -392,6 +392,22 @@ def test_whoever_works_on_while_tenants_merge_leaves_nothing_behind(
     assert codes <= {201, 404, 409, 503}
     assert chain.counts() == dict.fromkeys(TABLES, 0)
     assert [compared for compared in verify(platform.admin_dsn) if compared.differing] == []
+
+
+def test_it_may_take_longer_than_a_command(postgres: Postgres, template: str) -> None:
+    with cloned(postgres, template) as platform:
+        platform.database.execute(
+            f"ALTER ROLE directory IN DATABASE {platform.database.name} SET statement_timeout = '3s'",
+            "CREATE FUNCTION directory.slow() RETURNS trigger LANGUAGE plpgsql "
+            "AS 'BEGIN PERFORM pg_catalog.pg_sleep(4); RETURN NULL; END'",
+            "CREATE TRIGGER slow AFTER UPDATE OF merged_into ON directory.tenants EXECUTE FUNCTION directory.slow()",
+        )
+        with served(platform) as api:
+            into, giving = api.found(), api.found()
+
+            merged = api.do("/v1/tenant/merge", {"into": into}, version=1)
+
+    assert (merged["tenant_id"], merged["merged_into"]) == (giving, into)
 
 
 def test_on_an_older_server_where_triggers_run_as_whoever_commits_it_is_the_same() -> None:

@@ -78,6 +78,8 @@ def _reorganise(
     who = {name: _plain(value) for name, value in asdict(transaction.context).items() if name != "tenant_id"}
     plan = Jsonb({**who, **what, "kind": kind, "to": str(to)})
     transaction.announce()
+    # Ten thousand rows, each with its event, take longer than a command may.
+    transaction.execute("SET LOCAL statement_timeout = '10min'")
     try:
         row = transaction.row("SELECT directory.reorganise(%s) AS event", (plan,))
         for statement in _STATEMENTS:
