@@ -291,3 +291,31 @@ def test_an_idle_advance_passes_a_transaction_that_still_runs(source: Source) ->
     assert idle.end_lsn > end
     assert len(rows_of(rest, "public.t")) == 5000
     assert min(rest.transactions["commit_lsn"].to_pylist()) >= idle.end_lsn.value
+
+
+def test_what_was_replicated_from_elsewhere_comes_with_the_rest_and_its_origin_changes_nothing(source: Source) -> None:
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v text)", "ALTER PUBLICATION published ADD TABLE t")
+    start = source.start()
+    origin = f"elsewhere_{source.database.name}"
+    fill = "INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series({}, {}) i"
+    with source.database.connect() as connection:
+        connection.execute("SELECT pg_replication_origin_create(%s)", (origin,))
+        connection.execute("SELECT pg_replication_origin_session_setup(%s)", (origin,))
+        for first in (1, 10_001):
+            with connection.transaction():
+                connection.execute("SELECT pg_replication_origin_xact_setup('0/ABC', '2020-01-01 00:00:00+00')")
+                connection.execute(fill.format(first, first + 1999))
+                connection.execute("UPDATE t SET v = 'y' WHERE id = %s", (first,))
+        connection.execute("SELECT pg_replication_origin_session_reset()")
+    source.execute("INSERT INTO t VALUES (0, 'from here')")
+    plain = joined(take_all(source, start)[0])
+
+    make_short_of_memory(source)
+    sent_ahead_too = joined(take_all(source, start)[0])
+    source.execute(f"SELECT pg_replication_origin_drop('{origin}')")
+
+    rows = rows_of(plain, "public.t")
+    assert rows_of(sent_ahead_too, "public.t") == rows
+    assert [row["id"] for row in rows] == [*range(1, 2001), 1, *range(10_001, 12_001), 10_001, 0]
+    assert [row["_ordinal"] for row in rows] == [*range(2001), *range(2001), 0]
+    assert plain.transactions["rows"].to_pylist() == [2001, 2001, 1]
