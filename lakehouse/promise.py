@@ -3,11 +3,10 @@
     every      every version of every `current` table
     hourly     then the last before each hour
     daily      then the last before each day; hours and days are those of `zone`
-    changelog  every change; None: for ever
-    history    every interval; None: for ever
 
-All are counted back from the newest cut's source time, so a lake that stands still forgets nothing. Whoever maintains
-the lake with a promise that says less than the one on record is refused until a person has said that less is meant.
+Changes and intervals are never removed, so any commit answers exactly, whatever versions are kept. Times are counted
+back from the newest cut's source time, so a lake that stands still forgets nothing. Whoever maintains the lake with a
+promise that says less than the one on record is refused until a person has said that less is meant.
 """
 
 from __future__ import annotations
@@ -33,8 +32,6 @@ class Promise:
     hourly: timedelta
     daily: timedelta
     zone: str
-    changelog: timedelta | None
-    history: timedelta | None
 
     @classmethod
     def recorded(cls, store: Store) -> Promise | None:
@@ -43,19 +40,19 @@ class Promise:
         if body is None:
             return None
         told = json.loads(body)
-        lasts = {name: None if told[name] is None else timedelta(seconds=told[name]) for name in _LASTING}
-        return cls(zone=told["zone"], **lasts)  # type: ignore[arg-type]
+        every, hourly, daily = (timedelta(seconds=told[name]) for name in _LASTING)
+        return cls(every, hourly, daily, told["zone"])
 
     def record(self, store: Store) -> None:
         """Durable when this returns."""
-        lasts = {name: None if (lasts := self._lasts(name)) is None else lasts.total_seconds() for name in _LASTING}
+        lasts = {name: self._lasts(name).total_seconds() for name in _LASTING}
         store.replace(RECORD, json.dumps({"zone": self.zone, **lasts}).encode())
 
     def less_than(self, recorded: Promise) -> Iterator[str]:
         """In which points this promises less, each in a few words."""
         for name in _LASTING:
             was, now = recorded._lasts(name), self._lasts(name)
-            if now is not None and (was is None or now < was):
+            if now < was:
                 yield f"{name} was promised for {duration(was)} and is now {duration(now)}"
         if recorded.zone != self.zone and self.daily > self.every:
             yield f"days began in {recorded.zone} and now begin in {self.zone}"
@@ -75,18 +72,16 @@ class Promise:
         days = f"interval {math.ceil(self.versions / _DAY) + 1} days"
         return {"delta.deletedFileRetentionDuration": days, "delta.logRetentionDuration": days}
 
-    def _lasts(self, name: str) -> timedelta | None:
-        lasts: timedelta | None = getattr(self, name)
+    def _lasts(self, name: str) -> timedelta:
+        lasts: timedelta = getattr(self, name)
         return lasts
 
 
-_LASTING = ("every", "hourly", "daily", "changelog", "history")
+_LASTING = ("every", "hourly", "daily")
 
 
-def duration(lasts: timedelta | None) -> str:
-    """For people: ``7 days``, ``36 hours``, ``ever``."""
-    if lasts is None:
-        return "ever"
+def duration(lasts: timedelta) -> str:
+    """For people: ``7 days``, ``36 hours``."""
     if lasts % _DAY:
         return f"{lasts / timedelta(hours=1):g} hours"
     return f"{lasts // _DAY} days"

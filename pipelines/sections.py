@@ -62,15 +62,17 @@ def _lake_url(url: str) -> str:
 
 
 def _duration(text: str) -> str:
-    if text != "forever" and not _DURATION.match(text):
-        raise ValueError(f"must be forever or like '36 hours', '7 days', '3 months', '10 years', got {text!r}")
+    if text == "forever":
+        raise ValueError("can't be forever: every version for ever would keep every file for ever; say '10 years'")
+    if not _DURATION.match(text):
+        raise ValueError(f"must be like '36 hours', '7 days', '3 months' or '10 years', got {text!r}")
     return text
 
 
-def _finite(text: str) -> str:
-    if text == "forever":
-        raise ValueError("can't be forever: every version for ever would keep every file for ever; say '10 years'")
-    return _duration(text)
+def _never_removed(text: str) -> str:
+    if text != "forever":
+        raise ValueError(f"must be forever: nothing removes changes or intervals, got {text!r}")
+    return text
 
 
 def _zone(name: str) -> str:
@@ -81,10 +83,11 @@ def _zone(name: str) -> str:
     return name
 
 
-def duration(text: str) -> timedelta | None:
-    """What a checked setting means; None: for ever."""
+def duration(text: str) -> timedelta:
+    """What a checked setting means."""
     match = _DURATION.match(text)
-    return timedelta(hours=int(match["count"]) * _UNITS[match["unit"]]) if match else None
+    assert match is not None
+    return timedelta(hours=int(match["count"]) * _UNITS[match["unit"]])
 
 
 class Source(BaseModel):
@@ -206,31 +209,31 @@ class Retention(BaseModel):
 
     model_config = _STRICT
 
-    every_version: Annotated[str, AfterValidator(_finite)] = Field(
+    every_version: Annotated[str, AfterValidator(_duration)] = Field(
         default="7 days", description="Every Delta version of every table: what other engines read of the last week."
     )
-    hourly_versions: Annotated[str, AfterValidator(_finite)] = Field(
+    hourly_versions: Annotated[str, AfterValidator(_duration)] = Field(
         default="3 months", description="Then the last version before each hour."
     )
-    daily_versions: Annotated[str, AfterValidator(_finite)] = Field(
+    daily_versions: Annotated[str, AfterValidator(_duration)] = Field(
         default="10 years", description="Then the last before each day, so that any date answers for years."
     )
     zone: Annotated[str, AfterValidator(_zone)] = Field(
         default="UTC", description="Whose hours and days these are. Spark's session should ask in the same zone."
     )
-    changelog: Annotated[str, AfterValidator(_duration)] = Field(
-        default="forever", description="Every change: any commit answers exactly. What is older goes by history."
+    changelog: Annotated[str, AfterValidator(_never_removed)] = Field(
+        default="forever",
+        description="Every change: any commit answers exactly. Nothing removes one, so only this can be said.",
     )
-    history: Annotated[str, AfterValidator(_duration)] = Field(
-        default="forever", description="Intervals: as exact, smaller, and built by `rireki history`."
+    history: Annotated[str, AfterValidator(_never_removed)] = Field(
+        default="forever", description="Intervals, as far as `rireki history` has built them. The same."
     )
 
     def promise(self) -> Promise:
         """The same for the lake."""
-        every, hourly, daily = (
-            duration(text) or timedelta() for text in (self.every_version, self.hourly_versions, self.daily_versions)
+        return Promise(
+            duration(self.every_version), duration(self.hourly_versions), duration(self.daily_versions), self.zone
         )
-        return Promise(every, hourly, daily, self.zone, duration(self.changelog), duration(self.history))
 
 
 class Alerts(BaseModel):

@@ -27,8 +27,8 @@ from tests.lakehouse.readers import with_delta_rs, with_duckdb, with_polars
 from tests.lakehouse.source import USERS, Source, update
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-TOKYO = Promise(every=3 * DAY, hourly=10 * DAY, daily=800 * DAY, zone="Asia/Tokyo", changelog=None, history=None)
-BRIEF = Promise(every=DAY, hourly=2 * DAY, daily=2 * DAY, zone="UTC", changelog=None, history=None)
+TOKYO = Promise(every=3 * DAY, hourly=10 * DAY, daily=800 * DAY, zone="Asia/Tokyo")
+BRIEF = Promise(every=DAY, hourly=2 * DAY, daily=2 * DAY, zone="UTC")
 CURRENT = "current/public/users"
 ROWS = 3
 
