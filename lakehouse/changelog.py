@@ -164,9 +164,10 @@ class Changelog:
             self._settle()
             found = self.generations
             if found.held_at(from_lsn) is None:
-                self._commit(
-                    found.stored.empty_table(), found.holding(from_lsn, hold).ended_by(self.copied_at, found), [], {}
-                )
+                held = found.holding(from_lsn, hold)
+                if self.copied_at is not None and self.copied_at > from_lsn:
+                    held = held.ended_by(self.copied_at, found)
+                self._commit(found.stored.empty_table(), held, [], {})
 
     def compact(self) -> int:
         """Merge small files of one day; how many went. Appending isn't kept waiting."""

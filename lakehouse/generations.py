@@ -161,7 +161,7 @@ class Generations:
     def state_at(self, lsn: Lsn) -> Lsn:
         """The moment whose state the lake has as of ``lsn``: an earlier one in a stretch that only a copy ends."""
         held = self.held_at(lsn)
-        return lsn if held is None else held.at
+        return lsn if held is None else self.state_at(held.at)
 
     def fits(self, relation: Relation, lsn: Lsn) -> bool:
         """Whether the relation has the shape in force at ``lsn``."""

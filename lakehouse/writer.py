@@ -27,7 +27,7 @@ from lakehouse.changelog import Changelog, Staged, StagedCopy
 from lakehouse.checkpoints import Checkpoints
 from lakehouse.current import Current
 from lakehouse.cuts import Cut, Cuts, Gap
-from lakehouse.errors import BeyondLake
+from lakehouse.errors import BeyondLake, LakeUnreachable, TwoWriters
 from lakehouse.generations import NOTHING_VOUCHED, Generation, Generations, Held, Hold, Vouched
 from lakehouse.log import DeltaLog
 from lakehouse.names import from_segment
@@ -256,9 +256,12 @@ class LakeWriter:
     def advance(self, to: Lsn, source_time: datetime) -> Cut | None:
         """Bring every copied table's ``current`` to ``to``, then write the cut.
 
+        A table whose changes can't be applied holds nobody else: its state stays as it was, a gap says so, and a copy
+        heals it; where a copy itself can't be applied, somebody has to ask for the next (``rireki resync``).
+
         None while that can't be said of every table: a copy's snapshot, or a table's state, lies beyond ``to``, or
         no table has been copied. A cut that is there already is returned as it is. Raises BeyondLake unless
-        ``to < durable_to``; RowMissing, CorruptCommit.
+        ``to < durable_to``; TwoWriters.
         """
         durable_to = self.durable_to
         if durable_to is None or to >= durable_to:
@@ -270,7 +273,8 @@ class LakeWriter:
             steps = self._steps()
             if not steps or any(self._lies_beyond(step, to) for step in steps):
                 return None
-            versions = dict(_each(self._applying, lambda step: self._step(step, to, source_time), steps))
+            versions = dict(_each(self._applying, lambda step: self._step_alone(step, to, source_time), steps))
+            versions = {name: version for name, version in versions.items() if version >= 0}
             last = self._cuts.last
             gaps = (*self._gaps, *self._holds(to))
             if last and self.cut_at == to and last.versions == versions and not gaps:
@@ -367,6 +371,24 @@ class LakeWriter:
     def _lies_beyond(step: _Step, to: Lsn) -> bool:
         at = step.table.current.at
         return (step.copied_at is not None and step.copied_at > to) or (at is not None and at > to)
+
+    def _step_alone(self, step: _Step, to: Lsn, source_time: datetime) -> tuple[TableName, int]:
+        try:
+            return self._step(step, to, source_time)
+        except (LakeUnreachable, TwoWriters, MemoryError):
+            raise  # of the lake or of this process, not of the table
+        except Exception as error:
+            self._hold_back(step, f"its changes can't be applied: {error}")
+            return step.table.name, step.table.current.version
+
+    def _hold_back(self, step: _Step, reason: str) -> None:
+        """From where its state stands; if a copy was to be applied, from there on, too, until somebody asks again."""
+        table = step.table
+        applied = max(one for one in (table.current.at, self.cut_at, Lsn(0)) if one is not None)
+        if step.copied_at is None or applied < step.copied_at.before():
+            table.changelog.hold(Lsn(applied.value + 1), Hold(reason, applied))
+        if step.copied_at is not None:
+            table.changelog.hold(step.copied_at, Hold(reason, step.copied_at.before(), by_itself=False))
 
     def _step(self, step: _Step, to: Lsn, source_time: datetime) -> tuple[TableName, int]:
         """Generation by generation, because rows of two shapes can't be folded together."""
