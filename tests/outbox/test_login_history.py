@@ -1,4 +1,4 @@
-"""The whole way of a login: a person at auth, its event in the change stream, the lake, a message to a security tool."""
+"""The whole way of a login: a person at auth, its event in the change stream, the lake, a message to a tool."""
 
 from __future__ import annotations
 
