@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from cdc import context, scan
-from cdc.batch import Batch, Part, TableChanges
+from cdc.batch import Batch, Part, RawChanges, TableChanges
 from cdc.changes import RelationDecoder
-from cdc.errors import ProtocolViolation
+from cdc.errors import ProtocolViolation, RirekiError, TypeNotSupported
 from cdc.lsn import Lsn
 from cdc.messages import Messages
 from cdc.protocol import RELATION, RelationMessage, from_postgres_time, parse_relation
+from cdc.raw import RawDecoder
 from cdc.relation import Relation
 from cdc.streamed import StreamedTransactions
 
@@ -45,6 +46,7 @@ class _Decoded:
     """Slices decoded and not yet handed out."""
 
     pieces: dict[Relation, list[pa.RecordBatch]] = field(default_factory=dict)
+    raw: dict[RawDecoder, list[pa.RecordBatch]] = field(default_factory=dict)
     begun: list[np.ndarray] = field(default_factory=list)
     touched: list[np.ndarray] = field(default_factory=list)  # int64[n, 3]: transaction, table number, rows
     messages: list[context.LogicalMessage] = field(default_factory=list)
@@ -58,6 +60,9 @@ class Assembler:
     ``decoder_of`` gives the decoder of a relation that the stream has announced; ``streamed`` keeps aside what hasn't
     committed. A transaction that has sent ``hold_bytes`` without its commit is decoded as it comes, not kept raw; it is
     handed out in parts of about ``part_bytes`` of messages, which are as much again as columns.
+
+    A relation for which ``decoder_of`` raises one of ``refused``, or whose rows can't be decoded, comes out raw, until
+    it is announced in another shape.
     """
 
     def __init__(
@@ -69,11 +74,14 @@ class Assembler:
         *,
         hold_bytes: int = 16 << 20,
         part_bytes: int = 64 << 20,
+        refused: tuple[type[RirekiError], ...] = (TypeNotSupported,),
     ) -> None:
         self._stream = stream
         self._from = start
         self._decoder_of = decoder_of
-        self._decoders: dict[int, RelationDecoder] = {}
+        self._refused = refused
+        self._decoders: dict[int, RelationDecoder | RawDecoder] = {}
+        self._payloads: dict[int, bytes] = {}  # of the Relation messages
         self._announced: dict[int, RelationMessage] = {}
         self._tables: dict[int, int] = {}  # relation oid -> number in _table_names
         self._table_names: list[str] = []
@@ -177,15 +185,15 @@ class Assembler:
         self._decode(messages)
         if self._ready.byte_count >= self._part_bytes:
             ready = self._ready
-            self._sealed.append(Part(self._stream, Lsn(int(self._at[scan.AT_COMMIT_LSN])), _tables(ready)))
-            ready.pieces, ready.rows, ready.byte_count = {}, 0, 0
+            self._sealed.append(Part(self._stream, Lsn(int(self._at[scan.AT_COMMIT_LSN])), _tables(ready), _raw(ready)))
+            ready.pieces, ready.raw, ready.rows, ready.byte_count = {}, {}, 0, 0
 
     def _seal_whole(self) -> None:
         ready, end = self._ready, self._end
         assert end is not None
         transactions = context.transactions(ready.begun, ready.touched, ready.messages, self._table_names)
         committed_at = from_postgres_time(self._committed_at_us)
-        batch = Batch(self._stream, self._from, end, committed_at, _tables(ready), transactions)
+        batch = Batch(self._stream, self._from, end, committed_at, _tables(ready), transactions, _raw(ready))
         self._sealed.append(Whole(batch, context.resync_requests(ready.begun, ready.messages)))
         self._ready, self._end, self._from = _Decoded(), None, end
 
@@ -212,13 +220,19 @@ class Assembler:
             if known is not None:
                 self._decode_span(buf, starts[begin:i], kinds[begin:i])
                 begin = i
-            decoder = self._decoder_of(message)
+            self._payloads[message.oid] = messages.payload(i)
+            self._decoders[message.oid] = self._decoder(message)
             self._announced[message.oid] = message
-            self._decoders[message.oid] = decoder
             if known is None or known.name != message.name:
                 self._tables[message.oid] = len(self._table_names)
                 self._table_names.append(str(message.name))
         self._decode_span(buf, starts[begin:], kinds[begin:])
+
+    def _decoder(self, message: RelationMessage) -> RelationDecoder | RawDecoder:
+        try:
+            return self._decoder_of(message)
+        except self._refused as error:
+            return RawDecoder(message, self._payloads[message.oid], error.what)
 
     def _decode_span(self, buf: scan.Bytes, starts: scan.Ints, kinds: scan.Bytes) -> None:
         n, n_begun, n_messages = scan.count_changes(buf, starts, kinds)
@@ -250,8 +264,17 @@ class Assembler:
                 raise ProtocolViolation(
                     f"a change of relation {relation_oid} before its description", subject="pgoutput"
                 )
-            piece = decoder.decode(buf, op[rows_of], new_at[rows_of], old_at[rows_of], where[rows_of])
-            ready.pieces.setdefault(decoder.relation, []).append(piece)
+            taken = op[rows_of], new_at[rows_of], old_at[rows_of], where[rows_of]
+            if isinstance(decoder, RelationDecoder):
+                try:
+                    piece = decoder.decode(buf, *taken)
+                    ready.pieces.setdefault(decoder.relation, []).append(piece)
+                except (RirekiError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+                    message = self._announced[relation_oid]
+                    decoder = RawDecoder(message, self._payloads[relation_oid], f"a row can't be read: {error}")
+                    self._decoders[relation_oid] = decoder
+            if isinstance(decoder, RawDecoder):
+                ready.raw.setdefault(decoder, []).append(decoder.decode(buf, starts, *taken))
             numbers, counts = np.unique(where[rows_of, 4], return_counts=True)
             table = np.full(len(numbers), self._tables[relation_oid], np.int64)
             ready.touched.append(np.stack([numbers, table, counts.astype(np.int64)], axis=1))
@@ -270,3 +293,7 @@ def _commits(messages: Messages) -> scan.Ints:
 
 def _tables(ready: _Decoded) -> tuple[TableChanges, ...]:
     return tuple(TableChanges(relation, pa.Table.from_batches(pieces)) for relation, pieces in ready.pieces.items())
+
+
+def _raw(ready: _Decoded) -> tuple[RawChanges, ...]:
+    return tuple(decoder.changes(pieces) for decoder, pieces in ready.raw.items())

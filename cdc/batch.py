@@ -29,7 +29,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from cdc.lsn import Lsn
-from cdc.relation import Relation
+from cdc.relation import Relation, TableName
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -47,6 +47,20 @@ TRANSACTIONS_SCHEMA = pa.schema(
         pa.field("correlation_id", pa.string()),
         pa.field("tables", pa.list_(pa.string())),
         pa.field("rows", pa.int64()),
+    ]
+)
+
+
+RAW_SCHEMA = pa.schema(
+    [
+        pa.field("_op", pa.string()),
+        pa.field("_commit_lsn", pa.int64()),
+        pa.field("_ordinal", pa.int64()),
+        pa.field("_xid", pa.int64()),
+        pa.field("_committed_at", TIMESTAMP),
+        pa.field("message", pa.binary()),  # the change as pgoutput sent it; empty for a truncate
+        pa.field("new_at", pa.int64()),  # where its tuples begin in the message, -1 where there is none
+        pa.field("old_at", pa.int64()),
     ]
 )
 
@@ -77,6 +91,16 @@ class TableChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class RawChanges:
+    """Changes of a table that can't be taken as it is, and why. ``announced`` is its Relation message, as sent."""
+
+    name: TableName
+    announced: bytes
+    reason: str
+    rows: pa.Table  # shape: RAW_SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Whole transactions in commit order.
 
@@ -91,6 +115,7 @@ class Batch:
     source_time: datetime  # UTC: the last commit's time, or the server's clock for an idle advance
     tables: tuple[TableChanges, ...]
     transactions: pa.Table  # TRANSACTIONS_SCHEMA, one row per transaction that is worth telling
+    raw: tuple[RawChanges, ...] = ()
 
     @property
     def row_count(self) -> int:
@@ -107,6 +132,7 @@ class Part:
     stream: str
     commit_lsn: Lsn
     tables: tuple[TableChanges, ...]
+    raw: tuple[RawChanges, ...] = ()
 
     @property
     def row_count(self) -> int:

@@ -39,6 +39,7 @@ class ResyncRequest:
     commit_lsn: Lsn
     tables: tuple[TableName, ...]  # empty: all
     reason: str
+    replay: bool = False  # not copied: what is in quarantine is to be taken now
 
 
 def logical_messages(buf: scan.Bytes, found: scan.Ints) -> list[LogicalMessage]:
@@ -102,7 +103,8 @@ def resync_requests(begun: list[np.ndarray], messages: list[LogicalMessage]) -> 
         names = wish.get("tables", [])
         if isinstance(names, list) and all(isinstance(name, str) and "." in name for name in names):
             tables = tuple(TableName.parse(name) for name in names)
-            found.append(ResyncRequest(Lsn(commit_lsn[message.transaction]), tables, str(wish.get("reason") or "")))
+            at, reason = Lsn(commit_lsn[message.transaction]), str(wish.get("reason") or "")
+            found.append(ResyncRequest(at, tables, reason, wish.get("replay") is True))
     return tuple(found)
 
 

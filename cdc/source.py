@@ -74,6 +74,8 @@ def explained(dsn: str, *, slot: str = "", publication: str = "") -> Iterator[No
 def explain(error: psycopg.Error, dsn: str, *, slot: str = "", publication: str = "") -> SourceError:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     match error:
+        case errors.UndefinedColumn() | errors.UndefinedTable():
+            return SnapshotGone(f"a table was altered while it was copied: {text}", subject=address(dsn))
         case errors.ObjectInUse():
             pid = re.search(r"PID (\d+)", text)
             return SlotInUse(f"in use{f' by process {pid[1]}' if pid else ''}", subject=f"slot {slot or '?'}")

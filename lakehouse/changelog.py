@@ -169,6 +169,32 @@ class Changelog:
                     held = held.ended_by(self.copied_at, found)
                 self._commit(found.stored.empty_table(), held, [], {})
 
+    def refuse(self, from_lsn: Lsn, reason: str, certain: Lsn) -> None:
+        """Hold the table because its changes from there on can't be taken: they are in the quarantine."""
+        with self._lock:
+            self._settle()
+            known = max(certain, self._last_row_before(from_lsn)) if self.generations.all else certain
+        self.hold(from_lsn, Hold(reason, min(known, from_lsn.before()), by_itself=False, quarantined=True))
+
+    def replay(self, changes: Sequence[TableChanges], released: Lsn | None) -> pa.Table | None:
+        """Take what the quarantine held, in order; durable, all of it, when this returns. None: nothing is held there.
+
+        ``released``: see `Generations.replayed`.
+        """
+        with self._lock:
+            self._settle()
+            if not any(one.hold.quarantined for one in self.generations.held()):
+                return None
+            shapes = [(Lsn(one.rows["_commit_lsn"][0].as_py()), one.relation) for one in changes]
+            found = self.generations.replayed(shapes, released)
+            parts = [
+                as_stored(one.rows, found.at(from_lsn), found.stored)
+                for one, (from_lsn, _) in zip(changes, shapes, strict=True)
+            ]
+            rows = pa.concat_tables(parts)
+            self._commit(rows, found, [], {})
+            return rows
+
     def compact(self) -> int:
         """Merge small files of one day; how many went. Appending isn't kept waiting."""
         return compact_in_order(

@@ -50,12 +50,16 @@ class Hold:
     """Why the state stays as it was. ``certain_to``: the last commit up to which that state was certainly the source's.
 
     ``by_itself``: a copy is made without anybody asking. ``left``: the publication no longer lists the table.
+    ``quarantined``: changes from there on are raw, in the quarantine. ``released``: they have been taken since; cuts
+    between have the state of before, and from the first cut at or behind this LSN on, the table has gone on.
     """
 
     reason: str
     certain_to: Lsn
     by_itself: bool = True
     left: bool = False
+    quarantined: bool = False
+    released: Lsn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ class Generations:
             if one.copied and began is not None and began.hold is not None:
                 yield Held(began.from_lsn.before(), began.hold, one.from_lsn)
                 began = None
-            if one.hold is not None and began is None:
+            if one.hold is not None and one.hold.released is None and began is None:
                 began = one
         if began is not None and began.hold is not None:
             yield Held(began.from_lsn.before(), began.hold, None)
@@ -151,6 +155,25 @@ class Generations:
     def held_at(self, lsn: Lsn) -> Held | None:
         """The stretch that ``lsn`` lies in."""
         return next((one for one in self.held() if one.at < lsn and (one.until is None or lsn < one.until)), None)
+
+    def released(self) -> Iterator[Held]:
+        """Stretches of cuts that have the state of before, though the table has gone on through them since."""
+        for one in self.all:
+            if one.hold is not None and one.hold.released is not None:
+                yield Held(one.from_lsn.before(), one.hold, one.hold.released)
+
+    def unknown_to(self, properties: Mapping[str, str]) -> Lsn | None:
+        """Up to where a table with these properties, built from the changelog, is right: it may have been built before
+        a hold was released. None: it knows them all.
+        """
+        told = [_from_json(one) for one in json.loads(properties.get(PROPERTY, "[]"))]
+        known = {one.at for one in Generations(self.stored, tuple(told)).released()}
+        return min((one.at for one in self.released() if one.at not in known), default=None)
+
+    def shown_at(self, cut: Lsn) -> Lsn:
+        """The moment whose state a cut's version has, holds that nothing has released aside."""
+        stale = (one.at for one in self.released() if one.until is not None and one.at < cut < one.until)
+        return min(stale, default=cut)
 
     def known_at(self, lsn: Lsn) -> Generations:
         """Those that had begun by ``lsn``, and the columns that they had."""
@@ -258,6 +281,29 @@ class Generations:
         """With the same shape, and a state that stays as it was before ``from_lsn``."""
         new = replace(self.at(from_lsn), from_lsn=from_lsn, change="held", copied=False, hold=hold)
         return Generations(self.stored, _inserted(self.all, new))
+
+    def replayed(self, shapes: Sequence[tuple[Lsn, Relation]], released: Lsn | None) -> Generations:
+        """With what the quarantine held: relations in the order in which they began, the first where the hold does.
+
+        ``released``: the rows go on in the first shape, from cuts at this LSN on; None: only a copy can say them all.
+        Later generations that say nothing new go, and so do holds that were theirs alone.
+        """
+        held = next(one for one in reversed(self.all) if one.hold is not None and one.hold.quarantined)
+        assert held.hold is not None
+        began = held.from_lsn
+        found = Generations(self.stored, tuple(one for one in self.all if one is not held))
+        for number, (from_lsn, relation) in enumerate(shapes):
+            if number == 0:
+                hold = replace(held.hold, quarantined=False, by_itself=True, released=released)
+                found = found.beginning(relation, began, hold=hold)
+            elif not found.fits(relation, from_lsn):
+                found = found.beginning(relation, from_lsn, hold=Hold("columns have changed", from_lsn.before()))
+        kept: list[Generation] = []
+        for one in found.all:
+            same = kept and (one.oid, one.columns, one.key) == (kept[-1].oid, kept[-1].columns, kept[-1].key)
+            if not (same and one.from_lsn > began and not one.copied):
+                kept.append(one)
+        return Generations(found.stored, tuple(kept))
 
     def carries(self, relation: Relation, from_lsn: Lsn, *, vouched: bool) -> str | None:
         """None if rows of the generation before can go on in the relation's shape; otherwise what stands against it.
@@ -390,6 +436,8 @@ def _to_json(one: Generation) -> dict[str, Any]:
             "certain_to": str(hold.certain_to),
             "by_itself": hold.by_itself,
             "left": hold.left,
+            "quarantined": hold.quarantined,
+            "released": None if hold.released is None else str(hold.released),
         },
     }
 
@@ -403,5 +451,17 @@ def _from_json(one: Mapping[str, Any]) -> Generation:
         tuple(one["key"]),
         one["change"],
         one["copied"],
-        None if hold is None else Hold(hold["reason"], Lsn.parse(hold["certain_to"]), hold["by_itself"], hold["left"]),
+        None if hold is None else _hold_from_json(hold),
+    )
+
+
+def _hold_from_json(hold: Mapping[str, Any]) -> Hold:
+    released = hold.get("released")
+    return Hold(
+        hold["reason"],
+        Lsn.parse(hold["certain_to"]),
+        hold["by_itself"],
+        hold["left"],
+        hold.get("quarantined", False),
+        None if released is None else Lsn.parse(released),
     )

@@ -80,6 +80,11 @@ class History:
         """At which LSNs the table was copied, up to ``built_to``."""
         return copies_told(self._log.state.properties)
 
+    @property
+    def is_right_to(self) -> Lsn | None:
+        """Where changes begin that have left the quarantine since it was built; None if there are none."""
+        return self._generations.unknown_to(self._log.state.properties) if self._log.state.exists else None
+
     def forget(self) -> None:
         """Empty the table, to be built anew."""
         removed = [file.remove() for file in self._log.state.files.values()]

@@ -53,7 +53,10 @@ def build_history(
         log = DeltaLog(root.store(), table_path("history", name), str(name), root.uri("history", name), checkpoints)
         history = History(log, changes.generations)
         before = history.built_to
-        stale = before is not None and _knows_other_copies(history, changes, before)
+        right_to = history.is_right_to
+        stale = before is not None and (
+            _knows_other_copies(history, changes, before) or (right_to is not None and right_to < before)
+        )
         if before is not None and (rebuild or stale):
             history.forget()
         start = history.built_to

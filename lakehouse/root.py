@@ -22,7 +22,7 @@ from lakehouse.names import to_segment
 from lakehouse.store import LocalStore, RemoteStore, Store
 
 TableKind = Literal["changelog", "current", "history"]
-SharedTable = Literal["transactions", "cuts"]
+SharedTable = Literal["transactions", "cuts", "quarantine"]
 
 
 _NOT_IN_PATHS = re.compile(r"[%=\\\x00-\x1f\x7f]")

@@ -157,7 +157,8 @@ class Starts:
         last_copy = self.changelog.metadata().configuration.get("rireki.lastCopy")
         if last_copy is not None and vouched >= Lsn.parse(last_copy) not in {copy.lsn for copy in copies}:
             vouched = Lsn.parse(last_copy).before()  # it came after the history had been built past it
-        at = min(self.lsn, vouched)
+        unknown = self.generations.unknown_to(table.metadata().configuration)
+        at = min(self.lsn, vouched if unknown is None else min(vouched, unknown))
         copied = max((copy for copy in copies if copy.lsn <= at), default=None)
         return Past(uri, table, at, self.generations.at(at), copied)
 
@@ -165,11 +166,11 @@ class Starts:
         version = self.cut.versions.get(self.name)
         if version is None or not Retained.read(self.root.store(), self.name).keeps(version):
             return None
-        return self._version(version, min(self.cut.cut_lsn, self.lsn))
+        return self._version(version, min(self.generations.shown_at(self.cut.cut_lsn), self.lsn))
 
     def _kept_version(self) -> Version | None:
         kept = Retained.read(self.root.store(), self.name).newest(self.lsn)
-        return None if kept is None else self._version(kept.version, kept.lsn)
+        return None if kept is None else self._version(kept.version, self.generations.shown_at(kept.lsn))
 
     def _version(self, version: int, lsn: Lsn) -> Version | None:
         uri = self.root.uri("current", self.name)

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from cdc.batch import TRANSACTIONS_SCHEMA, Batch, Part, TableChanges, TableCopy
+from cdc.batch import TRANSACTIONS_SCHEMA, Batch, Part, RawChanges, TableChanges, TableCopy
 from cdc.lsn import Lsn
 from cdc.relation import Relation, TableName
 from lakehouse import parquet
@@ -31,6 +31,7 @@ from lakehouse.errors import BeyondLake, LakeUnreachable, TwoWriters
 from lakehouse.generations import NOTHING_VOUCHED, Generation, Generations, Held, Hold, Vouched
 from lakehouse.log import DeltaLog
 from lakehouse.names import from_segment
+from lakehouse.quarantine import Quarantine
 from lakehouse.root import LakeRoot, SharedTable, TableKind, table_path
 from lakehouse.stored_rows import as_sourced
 from lakehouse.tail import BUDGET_BYTES, Tails
@@ -103,6 +104,7 @@ class LakeWriter:
         self._gaps: list[Gap] = []
         self._transactions = Transactions(self._shared("transactions"), stream)
         self._cuts = Cuts(self._shared("cuts"), stream)
+        self._quarantine = Quarantine(self._shared("quarantine"))
         _each(self._appending, self._table, self._stored_names())
 
     @classmethod
@@ -224,6 +226,8 @@ class LakeWriter:
         Raises NameCollision.
         """
 
+        self._refuse(part.raw, vouched)
+
         def stage(item: tuple[TableName, list[TableChanges]]) -> tuple[TableName, Staged | None]:
             return item[0], self._table(item[0]).changelog.stage(item[1], staged.get(item[0]), vouched)
 
@@ -241,6 +245,7 @@ class LakeWriter:
 
         ``staged``: the parts of the one transaction that this batch ends. They are committed with it.
         """
+        self._refuse(batch.raw, vouched)
         changes: dict[TableName, list[TableChanges]] = {**{name: [] for name in staged}, **_by_table(batch.tables)}
 
         def append(item: tuple[TableName, list[TableChanges]]) -> None:
@@ -252,6 +257,32 @@ class LakeWriter:
 
         _each(self._appending, append, changes.items())
         self._transactions.append(batch)
+
+    def _refuse(self, raw: Sequence[RawChanges], vouched: Vouched) -> None:
+        """What can't be taken is durable as it came before anything else is; its table is held from there on."""
+        if not raw:
+            return
+        self._quarantine.append(raw)
+        for one in raw:
+            first = Lsn(one.rows["_commit_lsn"][0].as_py())
+            self._table(one.name).changelog.refuse(first, one.reason, vouched.certain_of(one.name))
+
+    def quarantined(self, name: TableName) -> list[RawChanges]:
+        """What the quarantine holds of a table that is held for its sake, in order."""
+        held = self.held(name)
+        return [] if held is None or not held.hold.quarantined else list(self._quarantine.held(name, held.at))
+
+    def replay(self, name: TableName, changes: Sequence[TableChanges], *, carried: bool) -> int:
+        """Take what the quarantine held, as ``changes``; durable when this returns. Returns how many there were.
+
+        ``carried``: the rows go on from where they stood, without a gap. Otherwise a copy has to say them.
+        """
+        table = self._table(name)
+        with self._cutting:  # cuts made by now lack these changes; the next one has them
+            released = Lsn((self.cut_at or Lsn(0)).value + 1) if carried else None
+            rows = table.changelog.replay(changes, released)
+            self._tails.doubt(name, (self.durable_to or Lsn(0)).before() if self.durable_to else Lsn(0))
+        return 0 if rows is None else rows.num_rows
 
     def advance(self, to: Lsn, source_time: datetime) -> Cut | None:
         """Bring every copied table's ``current`` to ``to``, then write the cut.
@@ -346,7 +377,7 @@ class LakeWriter:
             if table.current.copied_at is None or table.current.copied_at < copied_at:
                 steps.append(_Step(table, generations, copied_at.before(), copied_at))
             else:
-                after = max(table.current.at or copied_at, self.cut_at or copied_at)
+                after = max(table.current.at or copied_at, generations.shown_at(self.cut_at or copied_at))
                 steps.append(_Step(table, generations, after, None))
         return steps
 
@@ -364,6 +395,11 @@ class LakeWriter:
             for table in tables
             for held in table.changelog.generations.held()
             if held.at < to
+        ]
+        gaps += [
+            Gap(table.name, held.hold.certain_to, held.hold.certain_to, f"{held.hold.reason}; replayed since")
+            for table in tables
+            for held in table.changelog.generations.released()
         ]
         return [gap for gap in gaps if gap not in self._cuts.told]
 

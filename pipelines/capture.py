@@ -21,7 +21,7 @@ from cdc.batch import Batch, Part
 from cdc.catalogue import Catalogue, PublishedTable
 from cdc.changes import RelationDecoder
 from cdc.copy import decoder_of
-from cdc.errors import BinaryUnreadable, SlotInUse, SourceUnreachable
+from cdc.errors import BinaryUnreadable, SlotInUse, SourceUnreachable, TypeNotSupported
 from cdc.lsn import Lsn
 from cdc.protocol import RelationMessage
 from cdc.slot import beat, drop_lost_slot, ensure_slot, identify
@@ -29,8 +29,9 @@ from cdc.source import address
 from cdc.stream import ReplicationStream
 from cdc.streamed import StreamedTransactions
 from lakehouse.answer import gap_json
+from lakehouse.columns import TableColumns
 from lakehouse.cuts import Cut, Gap
-from lakehouse.errors import LakeUnreachable
+from lakehouse.errors import LakeUnreachable, NameCollision
 from lakehouse.writer import LakeWriter
 from pipelines import failpoints
 from pipelines.applier import Applier
@@ -53,6 +54,7 @@ from pipelines.progress import (
     Waiting,
 )
 from pipelines.recovery import end_gaps, is_accepted, recover
+from pipelines.replay import Replays
 from pipelines.watch import Watch
 
 _LONGEST_PAUSE_S = 30.0  # between two attempts
@@ -179,6 +181,7 @@ class Capture:
                     streamed,
                     hold_bytes=limits.max_batch_bytes // 4,
                     part_bytes=limits.max_batch_bytes // 2,  # one is built while two are in flight
+                    refused=(TypeNotSupported, NameCollision),
                 )
                 self._in_parts.clear()
                 follower = Follower(
@@ -190,6 +193,7 @@ class Capture:
                     applier,
                     copies,
                     watch,
+                    Replays(self._dsn, self._catalogue, publication, writer, watch, self._tell),
                     witness.check,
                     self._count,
                     self._part_written,
@@ -215,6 +219,7 @@ class Capture:
         if hole is not None:
             if not is_accepted(writer, reached):
                 raise hole
+            Watch(self._dsn, self._config.stream.publication_name, writer).start_over()
             recover(self._config, writer, copies, reached, identity, state)
             if self._until is not None:  # asked for before the log passed the lake's end, it may lie far back
                 self._until = max(self._until, beat(self._dsn))
@@ -233,7 +238,9 @@ class Capture:
                 self._tell(Waiting(str(error)))
 
     def _decoder_of(self, message: RelationMessage) -> RelationDecoder:
-        return decoder_of(PublishedTable(self._catalogue.describe(message), None), self._catalogue)
+        relation = self._catalogue.describe(message)
+        TableColumns.of(relation)  # a name that the lake can't hold is found before anything is decoded
+        return decoder_of(PublishedTable(relation, None), self._catalogue)
 
     def _count(self, batch: Batch) -> None:
         self._report.transactions += batch.transactions.num_rows

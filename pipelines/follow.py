@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from cdc.assemble import Assembler, Whole
-from cdc.batch import Batch, Part, TableChanges
+from cdc.batch import Batch, Part, RawChanges, TableChanges
 from cdc.context import ResyncRequest
 from cdc.slot import beat
 from cdc.stream import ReplicationStream, Slice
@@ -23,6 +23,7 @@ from lakehouse.writer import NOTHING_STAGED, LakeWriter, StagedRows
 from pipelines import failpoints
 from pipelines.applier import Applier
 from pipelines.copies import Copies
+from pipelines.replay import Replays
 from pipelines.sections import Capture as Limits
 from pipelines.watch import Watch
 
@@ -45,13 +46,15 @@ class Follower:
         applier: Applier,
         copies: Copies,
         watch: Watch,
+        replays: Replays,
         check: Callable[[Batch], None],
         on_durable: Callable[[Batch], None],
         on_part: Callable[[Part], None],
     ) -> None:
         self._dsn, self._limits = dsn, limits
         self._stream, self._assembler = stream, assembler
-        self._writer, self._applier, self._copies, self._watch = writer, applier, copies, watch
+        self._writer, self._applier, self._copies = writer, applier, copies
+        self._watch, self._replays = watch, replays
         self._check, self._on_durable, self._on_part = check, on_durable, on_part
         now = time.monotonic()
         self._waiting_since: float | None = None  # since when a whole transaction waits for company
@@ -140,20 +143,21 @@ class Follower:
         return len(self._in_flight) < _IN_FLIGHT
 
     def _stage(self, part: Part) -> None:
-        part = replace(part, tables=self._only_copied(part.tables))
-        self._staged = self._writer.stage(part, self._staged, self._watch.vouched(part.tables))
+        part = replace(part, tables=self._only_copied(part.tables), raw=self._only_held(part.raw))
+        self._staged = self._writer.stage(part, self._staged, self._watch.vouched(part.tables, part.raw))
         self._progressed_at = time.monotonic()
         self._on_part(part)
 
     def _commit(self, batch: Batch, requests: tuple[ResyncRequest, ...]) -> None:
         self._check(batch)
-        batch = replace(batch, tables=self._only_copied(batch.tables))
+        batch = replace(batch, tables=self._only_copied(batch.tables), raw=self._only_held(batch.raw))
         staged, self._staged = self._staged, NOTHING_STAGED
-        self._writer.append(batch, staged, self._watch.vouched(batch.tables))
+        self._writer.append(batch, staged, self._watch.vouched(batch.tables, batch.raw))
         if self._watch.is_passed(batch.end_lsn):
             self._look_at_the_catalogue()
         # A request is confirmed with its batch: served first, so that a crash in between serves it again.
         self._copies.requested(requests)
+        self._replays.requested(requests)
         failpoints.hit("confirm.before")
         self._stream.confirm(batch.end_lsn)
         failpoints.hit("confirm.after")
@@ -173,6 +177,10 @@ class Follower:
             return tables
         self._copies.missing()
         return tuple(changes for changes in tables if self._copies.is_copied(changes.relation.name))
+
+    def _only_held(self, raw: tuple[RawChanges, ...]) -> tuple[RawChanges, ...]:
+        """What can't be taken of a table that the lake doesn't hold yet needs no keeping: its copy will say it all."""
+        return tuple(one for one in raw if self._copies.is_copied(one.name))
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()

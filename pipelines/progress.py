@@ -5,6 +5,7 @@
 {"event": "copied", "table": …, "rows": …, "snapshot_lsn": …}  a table's copy is durable
 {"event": "durable", "lsn": …, "transactions": …, "rows": …}   changelogs are durable up to there, and confirmed
 {"event": "replaying", "commit_lsn": …, "rows": …}             written so far of a large transaction, not yet visible
+{"event": "replayed", "table": …, "rows": …, "carried": …}     a table's changes have left the quarantine
 {"event": "cut", "lsn": …, "source_time": …}                   readers see everything up to there
 {"event": "gap", "table": …, "from_lsn": …, "to_lsn": …, "reason": …}
 {"event": "waiting", "what": …}                                something is away; it is tried again
@@ -63,6 +64,15 @@ class Replaying:
 
 
 @dataclass(frozen=True, slots=True)
+class Replayed:
+    """``rows`` changes of a table have left the quarantine. ``carried``: its rows go on; otherwise a copy follows."""
+
+    table: TableName
+    rows: int
+    carried: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CutWritten:
     lsn: Lsn
     source_time: datetime  # UTC
@@ -86,7 +96,9 @@ class Stopped:
     lsn: Lsn | None  # None: nothing was durable yet
 
 
-Progress: TypeAlias = Streaming | Copying | Copied | Durable | Replaying | CutWritten | GapFound | Waiting | Stopped
+Progress: TypeAlias = (
+    Streaming | Copying | Copied | Durable | Replaying | Replayed | CutWritten | GapFound | Waiting | Stopped
+)
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 
@@ -103,6 +115,8 @@ def as_object(event: Progress) -> dict[str, Any]:
             return {"event": "durable", "lsn": str(lsn), "transactions": transactions, "rows": rows}
         case Replaying(commit_lsn, rows):
             return {"event": "replaying", "commit_lsn": str(commit_lsn), "rows": rows}
+        case Replayed(table, rows, carried):
+            return {"event": "replayed", "table": str(table), "rows": rows, "carried": carried}
         case CutWritten(lsn, source_time):
             return {"event": "cut", "lsn": str(lsn), "source_time": source_time}
         case GapFound(table_or_all, from_lsn, to_lsn, reason):
@@ -134,6 +148,8 @@ def as_sentence(event: Progress) -> str:
             return f"durable to {lsn}: {transactions} transactions, {rows} rows"
         case Replaying(commit_lsn, rows):
             return f"transaction at {commit_lsn}: {rows:,} rows written so far"
+        case Replayed(table, rows, carried):
+            return f"replayed {table}: {rows} changes{'' if carried else '; a copy follows'}"
         case CutWritten(lsn, source_time):
             return f"queryable to {lsn}, {source_time:%Y-%m-%d %H:%M:%S} UTC at the source"
         case GapFound(table_or_all, from_lsn, to_lsn, reason):

@@ -29,8 +29,11 @@ class ResyncRequested:
     tables: tuple[TableName, ...]
 
 
-def request_resync(config: Config, tables: Sequence[TableName], *, reason: str) -> ResyncRequested:
-    """Ask for these tables, or for every published one when none is named.
+def request_resync(
+    config: Config, tables: Sequence[TableName], *, reason: str, replay: bool = False
+) -> ResyncRequested:
+    """Ask for these tables, or for every published one when none is named. ``replay``: not for copies of them, but for
+    what they have in quarantine.
 
     Raises TableNotPublished, PrivilegeMissing, SourceUnreachable; nothing is asked then.
     """
@@ -38,7 +41,8 @@ def request_resync(config: Config, tables: Sequence[TableName], *, reason: str) 
     with explained(config.conninfo()), connect(config.conninfo()) as connection:
         require_published(connection, publication, tables)
         wanted = tuple(tables) or published_tables(connection, publication)
-        wish = json.dumps({"tables": [str(name) for name in wanted], "reason": reason}, ensure_ascii=False)
+        wished = {"tables": [str(name) for name in wanted], "reason": reason} | ({"replay": True} if replay else {})
+        wish = json.dumps(wished, ensure_ascii=False)
         ((lsn,),) = rows(connection, "SELECT pg_logical_emit_message(true, 'rireki.resync', %s)::text", wish)
     return ResyncRequested(Lsn.parse(str(lsn)), wanted)
 

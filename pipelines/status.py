@@ -128,6 +128,11 @@ class Status:
             found.append((Verdict.ATTENTION, "the lake holds no cut yet: rireki capture"))
         elif self._unvouched(self.lake):
             found.append((Verdict.ATTENTION, "the lake can't vouch for every position: see gaps"))
+            found += [
+                (Verdict.ATTENTION, f"{gap.table} is held since {gap.from_lsn}: {gap.reason}")
+                for gap in self._unvouched(self.lake)
+                if gap.table is not None and gap.to_lsn is None
+            ]
         if self.lake is not None and (late := self.maintenance_trouble()):
             found.append((Verdict.ATTENTION, f"{late}: rireki maintain"))
         limit = self.config.alerts.lag_seconds
@@ -144,6 +149,9 @@ class Status:
         if self.hole_accepted:
             return [(Verdict.ATTENTION, f"{self.hole}; accepted as a gap: rireki capture copies every table again")]
         return [(Verdict.FAILED, f"{self.hole}. Next: {self.hole.fix}")]
+
+    def _open_gaps(self) -> list[Gap]:
+        return [] if self.lake is None else [gap for gap in self.lake.last.gaps if gap.to_lsn is None]
 
     def _unvouched(self, lake: LakeStanding) -> list[Gap]:
         """What touches what readers see now. A table that left the publication has none: it was meant to go."""
@@ -231,6 +239,7 @@ class Status:
             "version": version,
             "lag_bytes": self.lag_bytes if held else None,
             "lag_seconds": self.lag_seconds if held else None,
+            "held": next((gap.reason for gap in self._open_gaps() if gap.table == name), None),
             "paths": {
                 "changelog": self.root.uri("changelog", name),
                 "current": self.root.uri("current", name),

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter, ValidationError
 
-from cdc.batch import TableChanges
+from cdc.batch import RawChanges, TableChanges
 from cdc.catalogue import Catalogue
 from cdc.lsn import Lsn
 from cdc.relation import Relation, TableName
@@ -88,13 +88,32 @@ class Watch:
         self._seen = Seen(seen.at, now.lsn, now.publication, tables, awaited)
         self._keep()
 
-    def vouched(self, changes: Iterable[TableChanges]) -> Vouched:
-        """What the catalogue says of relations in another shape than their tables'."""
+    def start_over(self) -> None:
+        """Take everything as it is: each table is about to be copied."""
+        now = look(self._dsn, self._publication)
+        tables = {str(name): shape for name, shape in now.tables.items()}
+        self._seen = Seen(now.lsn, now.lsn, now.publication, tables)
+        self.keep()
+
+    def carries(self, relation: Relation) -> bool:
+        """Whether the rows of a held table could go on in this shape, says the catalogue; see `vouched`."""
+        if self._seen is None:
+            return False
+        now = look(self._dsn, self._publication)
+        before, shape = self._seen.tables.get(str(relation.name)), now.tables.get(relation.name)
+        known = before is not None and shape is not None and now.publication == self._seen.publication
+        return known and came_empty(before, shape, relation)  # type: ignore[arg-type]
+
+    def vouched(self, changes: Iterable[TableChanges], raw: Iterable[RawChanges] = ()) -> Vouched:
+        """What the catalogue says of relations in another shape than their tables'. Of ``raw`` ones, only up to where
+        the shape before was certain.
+        """
         seen, new = self._seen, [one.relation for one in changes if not self._writer.fits(one.relation)]
         new = [one for one in new if self._writer.copied_at(one.name) is not None]
-        if not new or seen is None:
+        refused = [one.name for one in raw]
+        if not (new or refused) or seen is None:
             return NOTHING_VOUCHED
-        awaited = {one.name: seen.awaited.get(str(one.name)) for one in new}
+        awaited = {name: seen.awaited.get(str(name)) for name in (*(one.name for one in new), *refused)}
         certain = {name: seen.certain if one is None else one.certain for name, one in awaited.items()}
         now = look(self._dsn, self._publication)
         if now.publication != seen.publication:

@@ -34,6 +34,7 @@ COMMANDS = {
     "versions": "Which Delta version stands for which source time and LSN.",
     "history": "Build the table of intervals: what each row was, from when to when.",
     "resync": "Copy tables again without stopping the stream.",
+    "replay": "Take what is in quarantine, now that nothing stands against it.",
     "reconcile": "Compare source and lake by value at one LSN.",
     "maintain": "Keep what is promised, remove what nobody was promised.",
     "pin": "Keep the versions of one moment, whatever their age.",

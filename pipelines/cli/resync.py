@@ -42,7 +42,7 @@ def resync(
         if not all:
             raise CommandInvalid("a gap is every table's: say --all --accept-gap", subject="rireki resync")
         return _accept(load(common.config), reason, as_json=common.json)
-    wanted = [_name(text) for text in tables]
+    wanted = [table_name(text) for text in tables]
     request = request_resync(load(common.config), wanted, reason=reason)
     if common.json:
         emit({"lsn": request.lsn, "tables": [str(name) for name in request.tables], "reason": reason})
@@ -63,7 +63,7 @@ def _accept(config: Config, reason: str, *, as_json: bool) -> int:
     return DONE
 
 
-def _name(text: str) -> TableName:
+def table_name(text: str) -> TableName:
     try:
         return TableName.parse(text)
     except ValueError as error:
