@@ -44,6 +44,7 @@ class Flow:
     seed: str | None = None  # TOTP's, while it is being set up
     password: dict[str, str] | None = None  # too short to be kept before there is a second factor: its hash, its link
     upstream: dict[str, str] | None = None  # while away at a tenant's own identity provider
+    enrolment: str | None = None  # the link that is used by connecting a login there
     upstream_id: str | None = None  # the one that has said who it is
 
     @classmethod

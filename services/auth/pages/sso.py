@@ -11,12 +11,14 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.auth import people, upstreams
+from services.auth import accounts, credentials, people, upstreams
 from services.auth.away import Departure, UpstreamFailed
+from services.auth.handle import Handle
 from services.auth.pages import flow as flows
 from services.auth.pages import render
 from services.auth.pages.account import LoginFirst, changing, fresh
 from services.auth.pages.browser import in_session
+from services.auth.pages.enrol import gone, whose
 from services.auth.pages.fields import Field
 from services.auth.pages.flow import Flow, FlowLost
 from services.auth.pages.steps import proceed
@@ -72,6 +74,20 @@ def disconnect(id: UUID, request: Request, parts: WithParts, seen: WithSeen, csr
     return RedirectResponse("/account", 303)
 
 
+@router.post("/enrol/sso")
+def enrol(request: Request, parts: WithParts, seen: WithSeen, token: Field = "", id: Field = "") -> Response:
+    """Instead of a password: the link shows who they are here, the provider who they are there."""
+    link = Handle.parse(token)
+    if link is None:
+        return gone(parts, request)
+    with parts.database.tenant_reading(seen.product(link.tenant_id)) as reading:
+        person = whose(reading, link, for_update=False)
+        upstream = next((each for each in upstreams.of_tenant(reading) if str(each.id) == id), None)
+    if person is None or upstream is None:
+        return gone(parts, request)
+    return _depart(parts, request, replace(Flow.begin(), enrolment=token), upstream)
+
+
 @router.get("/sso/callback")
 def back(request: Request, parts: WithParts, seen: WithSeen, state: str = "", code: str = "") -> Response:
     """The provider sends the browser back. ``state`` is the flow, bound to the browser that left."""
@@ -93,6 +109,8 @@ def back(request: Request, parts: WithParts, seen: WithSeen, state: str = "", co
     except UpstreamFailed as error:
         return _failed(parts, request, upstream, str(error))
     flow = replace(begun, upstream=None, upstream_id=str(upstream.id))
+    if begun.enrolment is not None:
+        return _enrol(parts, request, seen, flow, upstream, subject)
     if begun.session_id is not None:
         return _connect(parts, request, seen, begun.session_id, upstream, subject)
     with parts.database.tenant_reading(seen.product(tenant_id)) as reading:
@@ -121,6 +139,26 @@ def _connect(parts: Parts, request: Request, seen: Seen, session_id: str, upstre
         except Conflict as taken:
             return _failed(parts, request, upstream, taken.what)
     return RedirectResponse("/account", 303)
+
+
+def _enrol(parts: Parts, request: Request, seen: Seen, flow: Flow, upstream: Upstream, subject: str) -> Response:
+    link = Handle.parse(flow.enrolment)
+    assert link is not None
+    with parts.database.tenant_reading(seen.product(link.tenant_id)) as reading:
+        person = whose(reading, link, for_update=False)
+    if person is None or person.tenant_id != upstream.tenant_id:
+        return gone(parts, request)
+    context = seen.person(person.tenant_id, person.user_id, flow.correlation_id)
+    try:
+        with parts.database.tenant_transaction(context) as transaction:
+            if whose(transaction, link) is None:  # used in between
+                return gone(parts, request)
+            credentials.use_enrolment(transaction, link)
+            accounts.open_for(transaction, person.user_id)
+            upstreams.link(transaction, upstream, subject, person.user_id)
+    except Conflict as taken:
+        return _failed(parts, request, upstream, taken.what)
+    return proceed(parts, request, seen, flow.of(person.tenant_id, person.user_id, FEDERATED))
 
 
 def _depart(parts: Parts, request: Request, flow: Flow, upstream: Upstream) -> Response:

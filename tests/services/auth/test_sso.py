@@ -168,6 +168,46 @@ def test_two_factors_are_asked_for_here_whatever_the_provider_says(
     assert page.status_code == 200 and "Set up a second factor" in page.text
 
 
+def enrol_there(auth: Auth, member: Member, upstream: dict[str, Any]) -> httpx.Response:
+    """With a fresh link, and no password."""
+    browser = auth.browser()
+    page = browser.get(auth.enrolment(member))
+    return go_there(browser, browser.submit(page, "/enrol/sso", id=upstream["id"]))
+
+
+def test_somebody_new_connects_their_login_there_and_never_has_a_password(auth: Auth, provider: Provider) -> None:
+    member = auth.member(password=None)
+    upstream = upstream_of(auth, member.tenant, provider)
+
+    first = enrol_there(auth, member, upstream)
+    told = came_back(by_sso(auth.browser(), upstream["slug"]))
+
+    assert first.url.path == "/account" and told["code"]
+    opened = [event["event_type"] for event in auth.events(member)]
+    assert opened[:4] == ["account.opened", "enrolment.offered", "upstream.linked", "login.succeeded"]
+    assert auth.platform.count("auth.passwords", member.tenant) == 0
+    assert auth.browser().submit("/login", address=member.address, password="").status_code == 422
+
+
+def test_an_enrolment_is_spent_by_the_login_that_it_connects_and_not_by_one_that_is_taken(
+    auth: Auth, connected: Connected, provider: Provider
+) -> None:
+    other = auth.member(tenant=connected.member.tenant, password=None)
+    link, browser = auth.enrolment(other), auth.browser()
+
+    def connect() -> httpx.Response:
+        page = browser.get(link)
+        return go_there(browser, browser.submit(page, "/enrol/sso", id=connected.upstream["id"]))
+
+    taken = connect()
+    provider.lies = {"sub": "sub-of-suzuki"}
+    connected_ = connect()
+
+    assert (taken.status_code, "another user" in taken.text) == (422, True)
+    assert connected_.url.path == "/account"
+    assert "work any more" in browser.get(link).text
+
+
 LIES: dict[str, dict[str, Any]] = {
     "another issuer": {"iss": "https://evil.example"},
     "for another client": {"aud": "somebody-else"},
