@@ -8,6 +8,7 @@ from typing import Annotated, Literal, assert_never
 
 from cyclopts import Parameter
 
+from lakehouse.errors import LakeEmpty, LakeUnreachable, UnknownTable
 from lakehouse.lake import Lake
 from pipelines.cli.console import ATTENTION, COMMON, DONE, Common, emit, moment, note, say, table
 from pipelines.config import Config, load
@@ -17,6 +18,7 @@ from pipelines.outbox.ledger import Ledger
 from pipelines.sections import OutboxDestination
 
 Action = Literal["deliver", "status", "replay"]
+_NOT_YET = (LakeUnreachable, LakeEmpty, UnknownTable)  # what time may heal
 
 
 def outbox(
@@ -75,7 +77,13 @@ def _deliver(config: Config, destinations: list[OutboxDestination], once: bool, 
     while not stop.is_set():
         busy = False
         for name, one in couriers.items():
-            ledgers[name], more = one.round()
+            try:
+                ledgers[name], more = one.round()
+            except _NOT_YET as error:
+                if once:
+                    raise
+                note(f"{name}: {error}; tried again in {config.outbox.poll_seconds:g} s")
+                continue
             busy = busy or more
         if busy:
             continue

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -234,6 +238,31 @@ def test_the_command_delivers_tells_and_replays(
     assert receiver.ids == [poison]
     assert receiver.forged == 0
     assert shelf(source.config, "history").read().parked == []
+
+
+def test_delivering_waits_for_a_lake_that_is_not_there_yet_and_stops_when_told(
+    source: Source, receiver: Receiver
+) -> None:
+    with source.file.open("a") as file:
+        file.write(
+            f'[[outbox.destinations]]\nname = "history"\nkind = "webhook"\nurl = "{receiver.url}"\n'
+            'start = "beginning"\n'
+        )
+    command = [sys.executable, "-m", "pipelines.cli", "outbox", "deliver", "--json", "--config", str(source.file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "tried again" in process.stderr.readline()
+        source.log_in("yoko")
+        source.follow()
+        deadline = time.monotonic() + 60
+        while not receiver.ids and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        told, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert json.loads(told.splitlines()[-1])["destinations"]["history"]["delivered"] == 1
+    assert _versions(receiver.got, "yoko") == [1]
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,9 @@ def _digests() -> dict[str, str]:
 
 def _one_of_each(assets: Assets) -> None:
     """Every command of directory and asset once, so that every event type is there."""
+    from tests.services.chains import reorganise
     from tests.services.test_assets import test_every_event_type_is_written_and_carries_the_state_as_the_table_has_it
     from tests.services.test_commands import CASES as COMMANDS
-    from tests.services.test_reorganisation import reorganise
 
     for case in COMMANDS.values():
         assets.found()
