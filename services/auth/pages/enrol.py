@@ -71,7 +71,7 @@ def choose(
             return gone(parts, request)
         credentials.use_enrolment(transaction, handle)
         credentials.choose_password(transaction, person.user_id, hash, stands_alone=stands_alone)
-    return proceed(parts, request, seen, flow)
+    return proceed(parts, request, seen, flow) if person.may_log_in else prepared(parts, request)
 
 
 def whose(transaction: TenantTransaction, handle: Handle, *, for_update: bool = True) -> Person | None:
@@ -104,6 +104,18 @@ def _form(
         failed=failed,
         alone=passwords.ALONE,
         with_factor=passwords.WITH_FACTOR,
+    )
+
+
+def prepared(parts: Parts, request: Request) -> Response:
+    """For somebody who is invited, and not active yet."""
+    return render.page(
+        parts,
+        request,
+        "message.html",
+        title="You are prepared",
+        text="From the day on which your account is activated you can log in with this.",
+        detail=None,
     )
 
 

@@ -113,9 +113,13 @@ def complete(
             raise FlowLost
         keep(transaction, factors.enrol(transaction, user_id, kind, label))
         codes = [] if factors.of_kind(owned, "recovery") else recovery.renew(transaction, parts.vault, user_id)
-        logged_in = log_in(parts, request, seen, transaction, flow.proved(*amr))
+        person = people.find(transaction, user_id)
+        if flow.password is not None and person is not None and person.may_enrol and not person.may_log_in:
+            logged_in = None  # invited, and not active yet: prepared for the day
+        else:
+            logged_in = log_in(parts, request, seen, transaction, flow.proved(*amr))
     response = render.page(parts, request, "codes.html", codes=codes, onward=flow.onward)
-    return leave(parts, request, seen, response, logged_in)
+    return leave(parts, request, seen, response, logged_in) if logged_in is not None else response
 
 
 def _with_password(transaction: TenantTransaction, flow: Flow) -> accounts.Account | None:

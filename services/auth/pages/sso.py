@@ -18,7 +18,7 @@ from services.auth.pages import flow as flows
 from services.auth.pages import render
 from services.auth.pages.account import LoginFirst, changing, fresh
 from services.auth.pages.browser import in_session
-from services.auth.pages.enrol import gone, whose
+from services.auth.pages.enrol import gone, prepared, whose
 from services.auth.pages.fields import Field
 from services.auth.pages.flow import Flow, FlowLost
 from services.auth.pages.steps import proceed
@@ -158,6 +158,8 @@ def _enrol(parts: Parts, request: Request, seen: Seen, flow: Flow, upstream: Ups
             upstreams.link(transaction, upstream, subject, person.user_id)
     except Conflict as taken:
         return _failed(parts, request, upstream, taken.what)
+    if not person.may_log_in:
+        return prepared(parts, request)
     return proceed(parts, request, seen, flow.of(person.tenant_id, person.user_id, FEDERATED))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from argon2 import PasswordHasher
 
 from services.auth import passwords
 from services.auth.passwords import PasswordRefused, accept
-from tests.services.auth.conftest import Auth, came_back
+from tests.services.auth.conftest import Auth, Member, came_back
 
 ABOUT = ("佐藤 陽子", "yoko.sato@sakura.example")
 
@@ -108,3 +109,22 @@ def test_a_password_is_changed_by_no_link_of_somebody_else(auth: Auth) -> None:
 
     assert came_back(auth.browser().log_in(member))["code"]
     assert len(auth.events(member, "password.set")) == 1
+
+
+def test_who_is_invited_prepares_and_logs_in_from_the_day_of_activation(auth: Auth) -> None:
+    auth.directory.found()
+    for password in ("ame ga furu yo", "kippu-92"):
+        address = f"{uuid4().hex[:12]}@sakura.example"
+        user, browser = auth.directory.user(email=address), auth.browser()
+        member = Member(str(auth.directory.tenant), user["id"], address, password)
+
+        answer = browser.submit(auth.enrolment(member), password=password, again=password)
+        app = browser.set_up_app(answer)[0] if password == "kippu-92" else None
+        too_early = auth.browser().log_in(member)
+        auth.directory.do(f"/v1/users/{member.id}/activate", version=1)
+        auth.forget_used_codes(member)
+        page = browser.log_in(member)
+
+        assert app is not None or "You are prepared" in answer.text
+        assert too_early.status_code == 422
+        assert came_back(browser.submit(page, "/second", code=app.code()) if app else page)["code"]
