@@ -29,6 +29,7 @@ from pyroaring import BitMap64
 from cdc.lsn import Lsn
 from lakehouse import parquet
 from lakehouse.columns import TableColumns
+from lakehouse.compaction import commit_moved
 from lakehouse.errors import CorruptCommit
 from lakehouse.generations import Generations
 from lakehouse.hide import hidden_rows, hide
@@ -47,6 +48,7 @@ from lakehouse.intervals import (
 from lakehouse.key_hash import Hashes, hash_rows
 from lakehouse.key_index import KeyIndex, Longs
 from lakehouse.log import DeltaLog, marker
+from lakehouse.regroup import due, regroup
 from lakehouse.table_state import Action, LiveFile
 
 BUILT_TO: Final = "rireki/history"
@@ -94,6 +96,18 @@ class History:
         """Nothing changed between ``built_to`` and ``to``."""
         if self.built_to != to:
             self._commit([], to)
+
+    def compact(self) -> int:
+        """Put the same intervals into fewer files, open and closed ones apart; how many went."""
+        log, gone = self._log, 0
+        key = (*self._generations.stored_columns(self._generations.newest).key, "_from_lsn")
+        for files in (self._open_files(), [file for file in log.state.files.values() if not is_open(file)]):
+            for group in due(files):
+                schema = log.state.metadata["schemaString"]
+                one = regroup(log, schema, log.state.schema, key, group, own=tuple(ENDS.names))
+                commit_moved(log, [*(file.remove() for file in group), one.new.add()])
+                gone += len(group)
+        return gone
 
     def pass_over(self, copy: Lsn, truncate: pa.Table) -> None:
         """A copy, the next thing after ``built_to``, of which nothing is taken: a later one says it all."""
@@ -204,7 +218,7 @@ class History:
             raise CorruptCommit(
                 f"file {file.path} of its history is gone",
                 subject=self._log.subject,
-                fix=f"rireki maintain {self._log.subject} --rebuild",
+                fix=f"rireki history {self._log.subject} --rebuild",
             ) from error
 
     def _write(self, rows: pa.Table, columns: TableColumns) -> list[LiveFile]:

@@ -62,6 +62,7 @@ def build_history(
         start = history.built_to
         for end in _advance(history, changes, to, stretch_rows):
             on_commit(end)
+        history.compact()
         return Built(name, start, to, before is not None and start is None)
     finally:
         checkpoints.close()

@@ -1,4 +1,4 @@
-"""The same rows of `current` in fewer files: small ones are merged, and large ones rid of rows that are long hidden.
+"""The same rows of `current`, or of `history`, in fewer files: small ones are merged, large ones rid of hidden rows.
 
 Rows are read and written while cuts go on. A row that a cut hides meanwhile is hidden in the new file too: each old
 file remembers where its rows went.
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pyroaring import BitMap64
 
 from lakehouse import parquet
+from lakehouse.columns import VALID_FROM
 from lakehouse.compaction import by_size
 from lakehouse.errors import CorruptCommit
 from lakehouse.hide import hidden_rows
@@ -65,10 +66,13 @@ def regroup(
     key: Sequence[str],
     group: Sequence[LiveFile],
     hidden: Mapping[str, BitMap64] | None = None,
+    *,
+    own: tuple[str, ...] = tuple(VALID_FROM.names),
 ) -> Regrouped:
     """Write the new file, in the order of ``key``. Touches nothing but objects, so no lock is needed.
 
-    ``hidden``: by path, which rows to leave out; those that the files' vectors hide unless it is given.
+    ``hidden``: by path, which rows to leave out; those that the files' vectors hide unless it is given. ``own``:
+    columns that always get bounds.
     """
     parts: list[pa.Table] = []
     alive: list[Longs] = []
@@ -93,7 +97,7 @@ def regroup(
         log.store,
         log.path,
         rows.take(pa.array(order)),
-        own=("_valid_from_lsn", "_valid_from"),
+        own=own,
         group_rows=parquet.group_rows(rows.num_rows),
         for_scans=True,
     )

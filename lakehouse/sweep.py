@@ -26,7 +26,8 @@ from lakehouse.errors import CorruptCommit, PromiseBroken
 from lakehouse.log_past import LoggedVersions, objects_added, objects_in
 from lakehouse.store import Store, Stored
 
-UNTOUCHED: Final = timedelta(days=1)  # what is younger may belong to a commit that is being made, or to a slow reader
+UNREAD: Final = timedelta(days=1)  # a version that isn't the newest for so long has no reader any more
+UNCOMMITTED: Final = timedelta(days=3)  # files may be written so long before their commit: large transactions
 SKEW: Final = timedelta(hours=1)  # between our clock and the store's, and between writing a file and committing it
 
 _LOG: Final = "_delta_log/"
@@ -83,7 +84,7 @@ def plan_sweep(store: Store, table: str, subject: str, keep: Keep, now: datetime
         for one in listing
         if (_OURS.search(one.path) and one.path not in needed and one.modified < since.modified - SKEW)
         or _LEFT_OVER.search(one.path)
-        if one.modified < now - UNTOUCHED and not one.path.startswith("_rireki/")
+        if one.modified < now - UNCOMMITTED and not one.path.startswith("_rireki/")
     )
     staying = present - {one.path for one in going}
     telling = {number for version in keep.kept for number in _commits_after(log, version, staying)}
@@ -97,7 +98,7 @@ def newest_unused_since(store: Store, table: str, now: datetime) -> int | None:
     found = [
         int(path[:20])
         for path, one in listing.items()
-        if path.endswith(".checkpoint.parquet") and one.modified < now - UNTOUCHED
+        if path.endswith(".checkpoint.parquet") and one.modified < now - UNREAD
     ]
     return max((version for version in found if f"{version:020}.json" in listing), default=None)
 

@@ -189,6 +189,21 @@ def test_what_merging_leaves_of_the_changelog_builds_the_same_history(local_root
     assert live.read().sql(query).arrow.equals(before)
 
 
+def test_a_history_built_forty_times_has_few_files_and_says_what_one_build_says(local_root: LakeRoot) -> None:
+    live = LiveLake(local_root)
+    query = 'SELECT id, name, _from_lsn, _to_lsn FROM history."public.users" ORDER BY ALL'
+    for number in range(40):
+        live.commit(
+            insert(USERS, id=10 + number, name="n", bio="b"), update(USERS, id=number % 3, name=f"v{number}", bio="b")
+        )
+        build_history(local_root, USERS.name, live.cut().cut_lsn)
+    often = live.read().sql(query).arrow
+
+    assert len(state(local_root, "history/public/users").files) <= 2 * FAN_IN
+    build_history(local_root, USERS.name, live.cut().cut_lsn, rebuild=True)
+    assert live.read().sql(query).arrow.equals(often)
+
+
 def many_small_files(live: LiveLake, files: int) -> None:
     for number in range(3, 3 + files):
         live.commit(insert(USERS, id=number, name=f"n{number}", bio="b"))
