@@ -153,7 +153,10 @@ class _Current:
             return self._told(nothing, record, 0, goes_at)
         try:
             swept = self._swept(record, now, accept_less=accept_less)
-            thinned = thin(self._there(record, swept.unreadable), promise, newest, self.pinned, record.since)
+            there = self._there(record, swept.unreadable)
+            if not there:  # copied, and in no cut yet
+                return self._told(nothing, record, 0, None)
+            thinned = thin(there, promise, newest, self.pinned, record.since)
             if not dry_run:
                 self._checkpoint(thinned)  # first: a version just pinned may stand on commits that go
                 remove(self.store, swept)

@@ -128,9 +128,9 @@ def _is_dated_by_its_store(log: LoggedVersions, commit: Stored) -> bool:
     """Whether the store's times are those of writing. In a lake that was copied they aren't, and order nothing."""
     match = _LOGGED.match(commit.path)
     assert match is not None
-    told = next(action["commitInfo"] for action in log.actions(int(match[1])) if "commitInfo" in action)
-    written_at = datetime.fromtimestamp(told["timestamp"] / 1000, UTC)
-    return abs(commit.modified - written_at) < SKEW
+    told = (action["commitInfo"].get("timestamp") for action in log.actions(int(match[1])) if "commitInfo" in action)
+    written_ms = next(told, None)
+    return written_ms is not None and abs(commit.modified - datetime.fromtimestamp(written_ms / 1000, UTC)) < SKEW
 
 
 def _commits_after(log: LoggedVersions, version: int, staying: set[str]) -> Iterator[int]:

@@ -24,7 +24,8 @@ from lakehouse.root import LakeRoot
 from lakehouse.thinning import boundaries
 from lakehouse.writer import LakeWriter
 from tests.lakehouse.readers import with_delta_rs, with_duckdb, with_polars
-from tests.lakehouse.source import USERS, Source, update
+from tests.lakehouse.reading import LiveLake
+from tests.lakehouse.source import EVENTS, USERS, Source, update
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 TOKYO = Promise(every=3 * DAY, hourly=10 * DAY, daily=800 * DAY, zone="Asia/Tokyo")
@@ -286,6 +287,17 @@ def test_what_a_version_let_go_is_not_removed_within_the_hour(local_root: LakeRo
 
     assert (len(too_early.removed.files), too_early.goes_at is not None) == (0, True)
     assert len(then.removed.files) > 10
+
+
+def test_a_table_that_is_copied_and_in_no_cut_yet_has_nothing_to_keep(local_root: LakeRoot) -> None:
+    live = LiveLake(local_root)
+    live.writer.append_copy(live.source.copy(EVENTS, [{"kind": "a", "weight": 1.0}]))
+
+    told = {one.table: one for one in maintain(local_root, TOKYO, datetime.now(UTC))}
+
+    events = told["current/public/events"]
+    assert (events.refused, events.singles, events.let_go) == (None, 0, 0)
+    assert told[CURRENT].whole_from == live.first_cut.source_time
 
 
 def test_hours_and_days_begin_where_the_zone_says(local_root: LakeRoot) -> None:
