@@ -100,7 +100,7 @@ class Changelog:
             if rows is None:
                 return staged
             before, files = (staged.before, staged.files) if staged else (self.generations, ())
-            return Staged(before, found, (*files, *self._written(rows)))
+            return Staged(before, found, (*files, *self._written(rows, found)))
 
     def append(
         self,
@@ -134,7 +134,9 @@ class Changelog:
             self._settle()
             found = self._with_copy(copy)
         generation = found.at(copy.snapshot_lsn)
-        return StagedCopy(generation.columns, tuple(self._written(as_stored(copy.rows, generation, found.stored))))
+        return StagedCopy(
+            generation.columns, tuple(self._written(as_stored(copy.rows, generation, found.stored), found))
+        )
 
     def discard(self, staged: Staged | StagedCopy) -> None:
         """Take back what was staged and won't be committed."""
@@ -197,8 +199,10 @@ class Changelog:
 
     def compact(self) -> int:
         """Merge small files of one day; how many went. Appending isn't kept waiting."""
+        found = self.generations
+        key = found.stored_columns(found.newest).key if found.all else ()
         return compact_in_order(
-            self._log, self._lock, lambda: self.generations.stored, ("_commit_lsn", "_ordinal"), _span, _BOUNDED
+            self._log, self._lock, lambda: self.generations.stored, ("_commit_lsn", "_ordinal"), _span, _BOUNDED, key
         )
 
     def stretches(self, after: Lsn, to: Lsn, rows_each: int) -> Iterator[pa.Table]:
@@ -329,7 +333,7 @@ class Changelog:
             shape = log.creation(schema, names | properties, partition_by=[COMMIT_DATE])
         elif found != self.generations or properties.items() - log.state.properties.items():
             shape = [log.altered(schema, properties)]
-        actions = [*shape, *markers, *(file.add() for file in (*staged, *self._written(rows)))]
+        actions = [*shape, *markers, *(file.add() for file in (*staged, *self._written(rows, found)))]
         log.commit(actions, {"operation": "WRITE", "operationParameters": {"mode": "Append"}})
         self.generations = found
 
@@ -338,11 +342,12 @@ class Changelog:
         greatest = (json.loads(file.stats)["maxValues"]["_commit_lsn"] for file in self._log.state.files.values())
         return Lsn(max((one for one in greatest if one < lsn.value), default=self.generations.at(lsn).from_lsn.value))
 
-    def _written(self, rows: pa.Table) -> list[LiveFile]:
+    def _written(self, rows: pa.Table, found: Generations) -> list[LiveFile]:
+        log, key = self._log, found.stored_columns(found.newest).key
         return [
             file
             for date, part in _by_date(rows)
-            for file in parquet.write(self._log.store, self._log.path, part, {COMMIT_DATE: date}, own=_BOUNDED)
+            for file in parquet.write(log.store, log.path, part, {COMMIT_DATE: date}, own=_BOUNDED, key=key)
         ]
 
     def _settle(self) -> None:

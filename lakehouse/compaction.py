@@ -65,6 +65,7 @@ def compact_in_order(
     order: Sequence[str],
     span: Span,
     own: tuple[str, ...] = (),
+    key: Sequence[str] = (),
 ) -> int:
     """Merge what is due in a table whose rows stand in order and are only ever added; how many files went.
 
@@ -81,7 +82,7 @@ def compact_in_order(
         for group in in_order(members, span):
             rows = pa.concat_tables([_read(log, file, schema()) for file in group])
             rows = rows.sort_by([(name, "ascending") for name in order])
-            new = list(parquet.write(log.store, log.path, rows, group[0].partition, own=own))
+            new = list(parquet.write(log.store, log.path, rows, group[0].partition, own=own, key=key))
             with lock:
                 log.settle()
                 gone += len(group) if rearrange(log, group, new) else 0

@@ -170,6 +170,7 @@ class Current:
                 log.path,
                 _versions(kept, columns),
                 own=tuple(VALID_FROM.names),
+                key=columns.key,
                 group_rows=parquet.group_rows(kept.num_rows),
                 for_scans=True,
             )

@@ -229,6 +229,7 @@ class History:
                 log.path,
                 in_key_order(rows, columns),
                 own=own,
+                key=columns.key,
                 group_rows=GROUP_ROWS,
                 for_scans=True,
             )

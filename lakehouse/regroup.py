@@ -98,6 +98,7 @@ def regroup(
         log.path,
         rows.take(pa.array(order)),
         own=own,
+        key=key,
         group_rows=parquet.group_rows(rows.num_rows),
         for_scans=True,
     )

@@ -33,6 +33,9 @@ def trace(
 ) -> list[Change]:
     """Every change up to ``to`` of the rows that ever had ``key``; see `lakehouse.life`.
 
+    Read from the changelog alone: `history` has no interval for a row that came and went within one commit. Bounds and
+    Bloom filters tell which row groups can't hold the key.
+
     Raises: UnknownTable, UnknownKey, HistoryIncomplete.
     """
     table = open_table(root, root.uri("changelog", name), str(name))

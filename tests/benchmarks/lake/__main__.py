@@ -15,10 +15,14 @@ from pathlib import Path
 from tests.benchmarks.lake.as_of import as_of
 from tests.benchmarks.lake.bench import Figure
 from tests.benchmarks.lake.changes import changes
+from tests.benchmarks.lake.many_cuts import many_cuts
+from tests.benchmarks.lake.trace import trace
 
 MEASUREMENTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "changes": changes,
     "as-of": as_of,
+    "trace": trace,
+    "many-cuts": many_cuts,
 }
 
 
