@@ -92,6 +92,7 @@ DEFINERS = {
     "directory.reorganise": "directory_reorg",
     "asset.reorganise": "asset_reorg",
     "auth.reorganise": "auth_reorg",
+    "auth.forget_upstream_secret": "platform_owner",
     "rls.tenant": "platform_owner",
     "rls.record_hit": "platform_owner",
     "rls.break_glass": "platform_owner",

@@ -20,7 +20,7 @@ def tell(auth: Auth) -> Member:
     refused.submit(refused.authorize(), address=member.address, password="not the password")
     operator.tenant = member.tenant
     operator.do(f"/v1/users/{member.id}/unlock")
-    _connect_upstream(auth, member)
+    connect_upstream(auth, member)
     browser.set_up_app()
     product(auth, "/revoke", {"token": tokens["refresh_token"]})
     operator.do(f"/v1/users/{member.id}/end-sessions")
@@ -35,7 +35,7 @@ def tell(auth: Auth) -> Member:
     return member
 
 
-def _connect_upstream(auth: Auth, member: Member) -> None:
+def connect_upstream(auth: Auth, member: Member) -> None:
     """Without the provider: what it says is another test's business."""
     database = Database(auth.platform.dsn_of("auth"), max_connections=1, name="test")
     database.open()

@@ -15,6 +15,7 @@ from services.journal.verify import verify
 from services.shared.context import Context
 from services.shared.transaction import Database
 from tests.services.auth.conftest import MASTER_KEY, Auth, Member
+from tests.services.auth.story import connect_upstream
 
 
 def _told(auth: Auth, tenant: str, member: Member) -> list[dict[str, Any] | None]:
@@ -114,3 +115,21 @@ def test_the_service_sees_secrets_only_after_stepping_into_their_role(auth: Auth
                 reading.rows(f"SELECT * FROM auth.{table}")  # type: ignore[arg-type]
     finally:
         database.close()
+
+
+def test_a_merger_ends_the_tenants_identity_provider_and_forgets_its_secret(auth: Auth) -> None:
+    member = auth.member()
+    connect_upstream(auth, member)
+    asked = (
+        "SELECT u.ended_at, s.sealed FROM auth.upstreams u LEFT JOIN auth.upstream_secrets s ON s.upstream_id = u.id "
+    )
+    asked += "WHERE u.tenant_id = %s"
+    (before,) = auth.platform.rows(asked, member.tenant)
+    assert before["ended_at"] is None and before["sealed"] is not None
+    into = auth.directory.found()
+
+    auth.directory.tenant = member.tenant
+    auth.directory.do("/v1/tenant/merge", {"into": into}, version=1)
+
+    (after,) = auth.platform.rows(asked, member.tenant)
+    assert after["ended_at"] is not None and after["sealed"] is None
