@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.postgres import Postgres
 from infra.state import StateFolder
-from tests.benchmarks.capture import changes, copies, large
+from tests.benchmarks.capture import changes, commits, copies, large, steady
 from tests.benchmarks.capture.bench import Bench, Figure
 
 MEASUREMENTS: dict[str, Callable[[Bench], Figure]] = {
@@ -22,6 +22,9 @@ MEASUREMENTS: dict[str, Callable[[Bench], Figure]] = {
     "mix": changes.mix,
     "tiny": changes.tiny,
     "large": large.large,
+    "steady": steady.on_disk,
+    "steady-s3": steady.on_s3,
+    "commits": commits.commits,
     "copy": copies.copy,
 }
 
@@ -38,7 +41,7 @@ def main() -> None:
         path = Path(folder)
         path.chmod(0o755)
         with StateFolder(path / "state") as state, Postgres.start(state, durable=False) as server:
-            bench = Bench(server, path, arguments.rows)
+            bench = Bench(server, state, path, arguments.rows)
             for name in arguments.only or MEASUREMENTS:
                 figure = MEASUREMENTS[name](bench)
                 print(json.dumps(dataclasses.asdict(figure)) if arguments.json else figure, flush=True)

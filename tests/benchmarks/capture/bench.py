@@ -16,6 +16,7 @@ import psycopg
 from cdc.lsn import Lsn
 from cdc.slot import beat, ensure_slot
 from infra.postgres import Postgres
+from infra.state import StateFolder
 from pipelines.setup import render
 
 TABLE = """
@@ -56,6 +57,7 @@ class Bench:
     """``rows`` scales the measurements: 1,000,000 is the size that the goals speak of."""
 
     server: Postgres
+    state: StateFolder
     folder: Path
     rows: int
     _runs: int = 0
@@ -67,13 +69,14 @@ class Bench:
         self.execute(dsn, TABLE, "CREATE PUBLICATION bench FOR TABLE wide")
         return dsn
 
-    def execute(self, dsn: str, *statements: str) -> None:
+    def execute(self, dsn: str, *statements: str, waits_for_log: bool = False) -> None:
+        """``waits_for_log``: a commit returns once the log is written; only then does a walsender send it."""
         with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute("SET synchronous_commit = off")
+            connection.execute(f"SET synchronous_commit = {'on' if waits_for_log else 'off'}")
             for statement in statements:
                 connection.execute(statement)  # type: ignore[arg-type]
 
-    def lake(self, dsn: str, *, url: str | None = None, **capture: Any) -> Path:
+    def lake(self, dsn: str, *, url: str | None = None, endpoint: str | None = None, **capture: Any) -> Path:
         """The configuration of a new stream into a new lake."""
         self._runs += 1
         stream = f"run{self._runs}"
@@ -81,7 +84,7 @@ class Bench:
         settings: dict[str, Any] = {
             "source": {"dsn": dsn},
             "stream": {"name": stream, "publication": "bench"},
-            "lake": {"url": url or str(self.folder / stream)},
+            "lake": {"url": url or str(self.folder / stream)} | ({"endpoint": endpoint} if endpoint else {}),
         }
         file.write_text(render(settings | ({"capture": capture} if capture else {})))
         return file
@@ -98,9 +101,17 @@ class Bench:
             *("-o", "proto_version=1", "-o", "publication_names=bench", "-o", "binary=true", "-o", "messages=true"),
             *("--endpos", str(until), "--no-loop"),
         ]
-        began = time.monotonic()
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+        with subprocess.Popen([*command, "--verbose"], stderr=subprocess.PIPE, text=True) as peer:
+            assert peer.stderr is not None
+            # Our own clock starts here, too: neither side's start-up is measured.
+            while "streaming initiated" not in (line := peer.stderr.readline()):
+                if not line:
+                    raise RuntimeError("pg_recvlogical didn't begin to stream")
+            began = time.monotonic()
+            peer.stderr.read()
         seconds = time.monotonic() - began
+        if peer.returncode:
+            raise RuntimeError(f"pg_recvlogical ended with {peer.returncode}")
         self.drop_slot(dsn, slot)
         return seconds
 
@@ -124,9 +135,9 @@ class Bench:
         told: dict[str, Any] = json.loads(out.splitlines()[-1])
         return told
 
-    def copied(self, dsn: str, config: Path) -> None:
+    def copied(self, dsn: str, config: Path, *, environment: dict[str, str] | None = None) -> None:
         """Copy what the table holds now, so that only the stream is measured afterwards."""
-        self.drain(config, beat(dsn))
+        self.drain(config, beat(dsn), environment=environment)
 
     def drop_slot(self, dsn: str, slot: str) -> None:
         """A walsender needs a moment to notice that its client has gone."""

@@ -10,13 +10,18 @@ durable_cpu_s        this process's CPU time in that stretch
 queryable_s          from the open stream to the cut that shows it
 peak_bytes           resident memory at its highest; started_bytes when the stream was opened, before anything came
 durable_at           by the machine's clock
+steps                [end LSN, clock, resident bytes] of each batch with rows, when it was durable
+
+SIGTERM ends it before UNTIL.
 """
 
 from __future__ import annotations
 
 import json
 import resource
+import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +54,7 @@ def main() -> None:
     lakehouse.key_hash.warm_up()
     streaming: Moment | None = None
     copied: Moment | None = None  # the last table
+    steps: list[tuple[int, float, int]] = []
     durable: Moment | None = None  # when changes up to UNTIL were, or the last before it
 
     def tell(event: Progress) -> None:
@@ -57,10 +63,14 @@ def main() -> None:
             streaming = streaming or Moment.now(event.from_lsn)
         elif isinstance(event, Copied):
             copied = Moment.now(event.snapshot_lsn)
-        elif isinstance(event, Durable) and (durable is None or durable.lsn < until):
-            durable = Moment.now(event.lsn)
+        elif isinstance(event, Durable):
+            steps.append((event.lsn.value, time.time(), status_bytes("VmRSS")))
+            if durable is None or durable.lsn < until:
+                durable = Moment.now(event.lsn)
 
-    report = Capture(config, on_progress=tell).drain(until)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    report = Capture(config, on_progress=tell).drain(until, stop)
     ended = Moment.now(until)
     assert streaming is not None
     durable, copied = durable or ended, copied or streaming
@@ -77,16 +87,21 @@ def main() -> None:
         "peak_bytes": peak_bytes(),
         "started_bytes": streaming.peak_bytes,
         "durable_at": durable.clock_s,
+        "steps": steps,
     }
     print(json.dumps(told))
 
 
 def peak_bytes() -> int:
-    """Linux counts it anew for each program; elsewhere the figure may include what the parent had."""
+    return status_bytes("VmHWM")
+
+
+def status_bytes(line: str) -> int:
+    """Linux counts it anew for each program; elsewhere it is the peak, and may include what the parent had."""
     status = Path("/proc/self/status")
     if status.exists():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024
+        (found,) = [one for one in status.read_text().splitlines() if one.startswith(line)]
+        return int(found.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
