@@ -62,7 +62,8 @@ def _drill(platform_: Platform, given: argparse.Namespace) -> int:
             phase = Phase(
                 name, asyncio.run(steady(running.target, members, per_second=given.per_second, seconds=seconds))
             )
-            print(phase, flush=True)
+            # What else the machine did: a p99 on busy cores is somebody else's.
+            print(f"{phase}; load {os.getloadavg()[0]:.1f}", flush=True)
             return phase
 
         people_log_in("warming up", 5)
