@@ -56,6 +56,7 @@ from pipelines.progress import (
 from pipelines.recovery import end_gaps, is_accepted, recover
 from pipelines.replay import Replays
 from pipelines.watch import Watch
+from pipelines.wishes import Wishes
 
 _LONGEST_PAUSE_S = 30.0  # between two attempts
 _SLOT_PATIENCE_S = 10.0  # a killed capture's walsender needs a moment to notice
@@ -102,6 +103,8 @@ class Capture:
         self._until: Lsn | None = None
         self._as_text = False
         self._report = CaptureReport(self._stream)
+        self._counting = threading.Lock()  # copies are told from threads of their own
+        self._wishes: Wishes | None = None  # of the session at hand
         self._in_parts = Counter[str]()  # rows by table of a transaction whose end hasn't come
 
     def run(self, stop: threading.Event) -> CaptureReport:
@@ -146,7 +149,9 @@ class Capture:
     def _done(self, writer: LakeWriter) -> bool:
         if self._stop.is_set():
             return True
-        return self._until is not None and writer.cut_at is not None and writer.cut_at >= self._until
+        if self._until is None or writer.cut_at is None or writer.cut_at < self._until:
+            return False
+        return self._wishes is None or self._wishes.is_settled(writer.cut_at)
 
     def _session(self, writer: LakeWriter) -> None:
         """One connection's life."""
@@ -173,7 +178,12 @@ class Capture:
             if self._until is not None and watch.awaits:
                 self._until = max(self._until, behind)
             limits = self._config.capture
-            with closing(StreamedTransactions(self._config.spill_folder())) as streamed:
+            leaving = threading.Event()
+            on_request = self._copies(writer, lambda: leaving.is_set() or self._stop.is_set())
+            with (
+                closing(StreamedTransactions(self._config.spill_folder())) as streamed,
+                Wishes(self._dsn, writer, on_request, leaving) as wishes,
+            ):
                 assembler = Assembler(
                     self._stream,
                     state.confirmed_flush,
@@ -192,21 +202,28 @@ class Capture:
                     writer,
                     applier,
                     copies,
+                    wishes,
                     watch,
                     Replays(self._dsn, self._catalogue, publication, writer, watch, self._tell),
                     witness.check,
                     self._count,
                     self._part_written,
                 )
-                follower.follow(lambda: self._done(writer))
+                self._wishes = wishes
+                try:
+                    follower.follow(lambda: self._done(writer))
+                finally:
+                    self._wishes = None
             with suppress(SourceUnreachable):  # the next start looks, too
                 watch.look()
                 watch.keep()
 
-    def _copies(self, writer: LakeWriter) -> Copies:
+    def _copies(self, writer: LakeWriter, stopped: Callable[[], bool] | None = None) -> Copies:
         publication = self._config.stream.publication_name
         workers = self._config.capture.copy_workers
-        return Copies(self._dsn, self._stream, publication, writer, workers, self._copying, self._stop.is_set)
+        return Copies(
+            self._dsn, self._stream, publication, writer, workers, self._copying, stopped or self._stop.is_set
+        )
 
     def _close_the_hole(self, writer: LakeWriter, copies: Copies) -> None:
         """No stream fills what lies between slot and lake: a person has accepted that, or it is raised."""
@@ -246,8 +263,9 @@ class Capture:
         self._report.transactions += batch.transactions.num_rows
         for changes in batch.tables:
             self._in_parts[str(changes.relation.name)] += changes.rows.num_rows
-        for table, rows in self._in_parts.items():
-            self._report.count(table, rows)
+        with self._counting:
+            for table, rows in self._in_parts.items():
+                self._report.count(table, rows)
         if self._in_parts:
             self._tell(Durable(batch.end_lsn, batch.transactions.num_rows, self._in_parts.total()))
             self._in_parts.clear()
@@ -259,7 +277,8 @@ class Capture:
 
     def _copying(self, event: Progress) -> None:
         if isinstance(event, Copied):
-            self._report.count(str(event.table), event.rows)
+            with self._counting:
+                self._report.count(str(event.table), event.rows)
         self._tell(event)
 
     def _gap_ended(self, gap: Gap) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from cdc.catalogue import Catalogue, PublishedTable
@@ -59,11 +59,10 @@ class Copies:
 
         self._copy(is_due, ends_gap=True)
 
-    def requested(self, requests: Iterable[ResyncRequest]) -> None:
-        """Serve what came through the stream. A request older than a table's copy has been served before."""
-        for request in requests:
-            if not request.replay:
-                self._copy(partial(self._asks_for, request))
+    def serve(self, request: ResyncRequest) -> bool:
+        """Copy what was asked for; whether all of it is done. A table copied since has been served before."""
+        self._copy(partial(self._asks_for, request))
+        return not self._stopped()
 
     def is_due(self, table: TableName) -> bool:
         held = self._writer.held(table)

@@ -26,6 +26,7 @@ from pipelines.copies import Copies
 from pipelines.replay import Replays
 from pipelines.sections import Capture as Limits
 from pipelines.watch import Watch
+from pipelines.wishes import Wishes
 
 _POLL_S = 0.05  # how long to wait for bytes before looking at the clock
 _IN_FLIGHT = 2  # batches: one that is being written, one that waits; then the stream is pushed back
@@ -45,6 +46,7 @@ class Follower:
         writer: LakeWriter,
         applier: Applier,
         copies: Copies,
+        wishes: Wishes,
         watch: Watch,
         replays: Replays,
         check: Callable[[Batch], None],
@@ -53,7 +55,7 @@ class Follower:
     ) -> None:
         self._dsn, self._limits = dsn, limits
         self._stream, self._assembler = stream, assembler
-        self._writer, self._applier, self._copies = writer, applier, copies
+        self._writer, self._applier, self._copies, self._wishes = writer, applier, copies, wishes
         self._watch, self._replays = watch, replays
         self._check, self._on_durable, self._on_part = check, on_durable, on_part
         now = time.monotonic()
@@ -77,6 +79,7 @@ class Follower:
     def _follow(self, done: Callable[[], bool]) -> None:
         while not done():
             self._applier.raise_failure()
+            self._wishes.raise_failure()
             if self._has_room():
                 arrived = None
                 if self._assembler.has_more:
@@ -155,11 +158,11 @@ class Follower:
         self._writer.append(batch, staged, self._watch.vouched(batch.tables, batch.raw))
         if self._watch.is_passed(batch.end_lsn):
             self._look_at_the_catalogue()
-        # A request is confirmed with its batch: served first, so that a crash in between serves it again.
-        self._copies.requested(requests)
+        self._wishes.take(request for request in requests if not request.replay)
+        # Confirmed with its batch: served first, so that a crash in between serves it again.
         self._replays.requested(requests)
         failpoints.hit("confirm.before")
-        self._stream.confirm(batch.end_lsn)
+        self._stream.confirm(self._wishes.confirmable(batch.end_lsn))
         failpoints.hit("confirm.after")
         self._applier.reach(batch.end_lsn, batch.source_time)
         self._progressed_at = time.monotonic()

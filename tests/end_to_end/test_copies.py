@@ -16,7 +16,8 @@ from lakehouse.changelog import StagedCopy
 from lakehouse.errors import LakeEmpty
 from lakehouse.writer import LakeWriter
 from pipelines.capture import Capture
-from pipelines.progress import Copied, Copying, Progress, Waiting
+from pipelines.progress import Copied, Copying, Progress, Streaming, Waiting
+from pipelines.resync import request_resync
 from pipelines.status import CopyStanding, TableState, status_of
 from tests.end_to_end.conftest import Pipeline, wait_until
 
@@ -148,3 +149,49 @@ def test_status_tells_how_far_a_copy_is(large: Pipeline, monkeypatch: pytest.Mon
     assert status.as_object()["tables"]["public.t"]["copy"] == {"part": 6, "parts": standing.parts}
     counted = [event for event in told if isinstance(event, Copying)]
     assert sorted(event.parts_done for event in counted) == list(range(1, standing.parts + 1))
+
+
+def test_a_copy_on_request_leaves_the_stream_going_and_outlives_a_restart(
+    large: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = TableName("public", "t")
+    staging, go_on, stage = list[int](), threading.Event(), LakeWriter.stage_copied
+
+    def slow(writer: LakeWriter, copy: TableCopy) -> StagedCopy:
+        staging.append(copy.rows.num_rows)
+        assert len(staging) < 5 or go_on.wait(60)
+        return stage(writer, copy)
+
+    large.drain()
+    monkeypatch.setattr(LakeWriter, "stage_copied", slow)
+
+    def held(question: str) -> object:
+        return large.lake().sql(question).arrow.to_pylist()[0]["n"]
+
+    with large.running() as told:
+        wait_until(lambda: any(isinstance(event, Streaming) for event in told), "streaming")
+        request_resync(large.config, (name,), reason="test")
+        wait_until(lambda: len(staging) >= 6, "both workers inside a part")
+        for number in range(3):
+            large.database.execute(f"UPDATE t SET v = 'during {number}' WHERE id <= 1000")
+            counted = f"SELECT count(*) AS n FROM public.t WHERE v = 'during {number}'"
+            wait_until(lambda: held(counted) == 1000, "readers see what came meanwhile")  # noqa: B023
+        large.database.execute("DELETE FROM t WHERE id = 1")
+        assert not any(isinstance(event, Copied) for event in told)
+        ((asked, confirmed),) = large.database.rows(
+            "SELECT pg_current_wal_insert_lsn() > confirmed_flush_lsn, confirmed_flush_lsn FROM pg_replication_slots"
+            f" WHERE slot_name = '{large.database.name}'"
+        )
+        assert asked, confirmed
+        go_on_later = threading.Timer(0.5, go_on.set)  # once the capture has been told to stop
+        go_on_later.start()
+    go_on_later.join()
+    assert not any(isinstance(event, Copied) for event in told), "it should have been stopped in the middle"
+
+    report = large.drain()
+
+    assert report.tables["public.t"]["rows"] >= 2999
+    assert held("SELECT count(*) AS n FROM public.t") == 2999
+    assert held("SELECT count(*) AS n FROM changelog.\"public.t\" WHERE _op = 'truncate'") == 2
+    with large.running():
+        assert large.reconcile().mismatches == 0

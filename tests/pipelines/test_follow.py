@@ -13,7 +13,7 @@ from pipelines.follow import Follower
 
 def test_what_stands_behind_a_batch_that_failed_is_never_written() -> None:
     nothing: Any = None  # no stream, no lake: only the order is asked for
-    follower = Follower("", *(nothing,) * 11)
+    follower = Follower("", *(nothing,) * 12)
     both_wait, written = threading.Event(), list[str]()
 
     def fail() -> None:
