@@ -24,6 +24,10 @@ from services.shared.errors import Conflict, StartupError, Unavailable
 from services.shared.proof import ContextKey
 
 _SHADOW_HIT = "01R01"  # rls.observe, migrations/0007
+_BIND: LiteralString = (
+    "SELECT set_config('app.tenant_id', %(tenant)s, true), set_config('app.tenant_proof', %(proof)s, true)"
+)
+_BIND_AND_HOLD: LiteralString = _BIND + ", rls.hold_tenant(%(tenant)s::uuid)"
 
 Statement = LiteralString | sql.SQL | sql.Composed
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -118,9 +122,8 @@ class Database:
         Conflict when a constraint refuses the commit.
         """
         with self._connection() as connection:
-            self._bind(connection, context.tenant_id)
-            # Before any row is locked: a reorganisation of the tenant waits for this one, or this one for it.
-            connection.execute("SELECT rls.hold_tenant(%s)", (context.tenant_id,))
+            # Held before any row is locked: a reorganisation of the tenant waits for this one, or this one for it.
+            self._bind(connection, context.tenant_id, _BIND_AND_HOLD)
             transaction = TenantTransaction(connection, context)
             yield transaction
             connection.commit()
@@ -138,12 +141,9 @@ class Database:
         if self._shadow_hits:
             self._record_shadow_hits()
 
-    def _bind(self, connection: psycopg.Connection[DictRow], tenant_id: UUID) -> None:
+    def _bind(self, connection: psycopg.Connection[DictRow], tenant_id: UUID, statement: LiteralString = _BIND) -> None:
         proof = self._key.prove(connection.info.backend_pid, tenant_id)
-        connection.execute(
-            "SELECT set_config('app.tenant_id', %s, true), set_config('app.tenant_proof', %s, true)",
-            (str(tenant_id), proof),
-        )
+        connection.execute(statement, {"tenant": str(tenant_id), "proof": proof})
 
     def _notice(self, diagnostic: pg.Diagnostic) -> None:
         if diagnostic.sqlstate == _SHADOW_HIT and diagnostic.message_detail:
