@@ -104,6 +104,8 @@ class LakeWriter:
         self._gaps: list[Gap] = []
         self._transactions = Transactions(self._shared("transactions"), stream)
         self._cuts = Cuts(self._shared("cuts"), stream)
+        # Up to which commit a table certainly had the shape that the lake knows; None where nobody watches.
+        self.certain_to: Callable[[TableName], Lsn | None] = lambda _: None
         self._quarantine = Quarantine(self._shared("quarantine"))
         _each(self._appending, self._table, self._stored_names())
 
@@ -216,6 +218,11 @@ class LakeWriter:
         are dropped then. Raises NameCollision, CopyOvertaken.
         """
         table, at = self._table(copy.relation.name), copy.snapshot_lsn
+        certain = self.certain_to(copy.relation.name) if not ends_gap else None
+        if certain is not None and table.changelog.generations.all and not self.fits(copy.relation):
+            # The copy alone tells that the columns have changed; nobody else says since when.
+            begins = max(self.durable_to or Lsn(0), Lsn(certain.value + 1))
+            table.changelog.hold(begins, Hold("its columns have changed", certain))
         self._append(table, lambda: table.changelog.append_copy(copy, staged, ends_gap=ends_gap), at)
         if staged:
             self._tails.doubt(table.name, at)  # what was staged is only in the changelog

@@ -63,6 +63,7 @@ class Watch:
         self._path = f"_rireki/catalogue/{to_segment(writer.stream)}.json"
         self._seen = _read(self._store.get(self._path))
         self._kept, self._kept_at = self._seen, time.monotonic()
+        writer.certain_to = self._certain_to
 
     @property
     def awaits(self) -> bool:
@@ -128,6 +129,12 @@ class Watch:
                 tables[str(relation.name)] = replace(shape, columns=shown)
         self._seen = replace(seen, tables=tables)
         return Vouched(frozenset(found), certain)
+
+    def _certain_to(self, name: TableName) -> Lsn | None:
+        if self._seen is None or str(name) not in self._seen.tables:
+            return None
+        awaited = self._seen.awaited.get(str(name))
+        return self._seen.certain if awaited is None else awaited.certain
 
     def _compare(
         self, name: TableName, seen: Seen, now: Look, tables: dict[str, TableShape], awaited: dict[str, Awaited]

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from cdc.lsn import Lsn
+from cdc.relation import TableName
 from lakehouse.answer import Answer
+from pipelines.resync import request_resync
 from tests.end_to_end.conftest import Pipeline
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, a text, n int)"
@@ -243,3 +245,20 @@ def test_a_change_that_no_row_shows_is_followed(streamed: Pipeline, change: Chan
     assert moments.answered() == [True, True]
     assert streamed.reconcile_drained().mismatches == 0
     assert streamed.lake().sql("FROM public.t").as_of.complete
+
+
+@pytest.mark.parametrize("pipeline", ["file"], indirect=True)
+def test_a_copy_that_is_the_first_to_show_a_change_says_since_when_it_may_have_been(streamed: Pipeline) -> None:
+    moments = Moments(streamed)
+    moments.take()
+    streamed.drain()
+    streamed.drain()
+    streamed.database.execute("ALTER TABLE t ADD b int DEFAULT 5")
+    moments.take()
+    request_resync(streamed.config, [TableName("public", "t")], reason="")
+
+    streamed.drain()
+    moments.take()
+    streamed.drain()
+
+    assert moments.answered() == [True, False, True]
