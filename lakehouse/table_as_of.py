@@ -22,7 +22,7 @@ from cdc.relation import TableName, typed_column
 from lakehouse import parquet
 from lakehouse.as_of import AsOf
 from lakehouse.columns import TableColumns
-from lakehouse.errors import HistoryIncomplete, UnknownTable
+from lakehouse.errors import HistoryIncomplete, RowMissing, UnknownTable
 from lakehouse.fold import fold
 from lakehouse.generations import Generations
 from lakehouse.opening import OpenLake, open_table, reading
@@ -218,8 +218,12 @@ def _as_copied(rows: pa.Table) -> pa.Table:
 
 def _folded(changes: pa.Table, columns: TableColumns, subject: str) -> pa.Table:
     """What the changes leave, in the shape of ``current``. Every row that they name is among them."""
-    folded = fold(changes, columns.key, columns.columns, subject)
-    settled = folded.settle(np.zeros(len(folded.sought), dtype=np.int64), subject, columns.key or columns.columns)
+    try:
+        folded = fold(changes, columns.key, columns.columns, subject)
+        none = np.zeros(len(folded.sought), dtype=np.int64)
+        settled = folded.settle(none, subject, columns.key or columns.columns)
+    except RowMissing as error:  # inside a gap changes may name rows as they were made unseen
+        raise HistoryIncomplete(str(error), subject=subject, fix="ask for another moment (--at)") from error
 
     def nothing_to_fetch(which: object, name: str) -> pa.ChunkedArray:
         raise AssertionError(f"{name} of {which} lies outside the changes, though settle found none there")

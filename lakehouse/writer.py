@@ -408,7 +408,7 @@ class LakeWriter:
             for table in tables
             for held in table.changelog.generations.released()
         ]
-        return [gap for gap in gaps if gap not in self._cuts.told]
+        return [gap for gap in _longest(gaps) if gap not in self._cuts.told]
 
     @staticmethod
     def _lies_beyond(step: _Step, to: Lsn) -> bool:
@@ -502,6 +502,16 @@ class LakeWriter:
 
     def _shared(self, table: SharedTable) -> DeltaLog:
         return DeltaLog(self._store, table, table, self.root.uri_of(table), self._checkpoints, many_streams=True)
+
+
+def _longest(gaps: Iterable[Gap]) -> list[Gap]:
+    """One for each beginning, for that is how a gap is known: two holds may have been certain up to the same look."""
+    found: dict[tuple[TableName | None, Lsn], Gap] = {}
+    for gap in gaps:
+        known = found.setdefault((gap.table, gap.from_lsn), gap)
+        if known.to_lsn is not None and (gap.to_lsn is None or gap.to_lsn > known.to_lsn):
+            found[gap.table, gap.from_lsn] = gap
+    return list(found.values())
 
 
 def _by_table(changes: Iterable[TableChanges]) -> dict[TableName, list[TableChanges]]:

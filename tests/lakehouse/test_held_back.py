@@ -7,8 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from cdc.lsn import Lsn
 from lakehouse.current import Current
 from lakehouse.errors import CorruptCommit
+from lakehouse.generations import Hold
 from lakehouse.lake import Lake
 from lakehouse.root import LakeRoot
 from tests.lakehouse.source import delete, insert, relation, update
@@ -84,3 +86,24 @@ def test_a_copy_that_cannot_be_applied_waits_for_somebody(lake: Lakeful, monkeyp
 
     assert lake.rows(healed) == [{"id": 1, "a": "x5"}]
     assert lake.verdict(healed) == []
+
+
+def test_two_holds_that_were_certain_up_to_the_same_look_are_one_gap_to_the_last_copy(lake: Lakeful) -> None:
+    certain = Lsn(lake.source.position)
+    ends = []
+    for number in (3, 4):
+        lake.source.commit(insert(OTHER, id=number))
+        lake.deliver()
+        lake.writer.hold(NAME, Lsn(lake.source.position + 1), Hold("a look says so", certain))
+        lake.source.commit(insert(BEFORE, id=number, a="z"))
+        lake.deliver()
+        ends.append(lake.copy(BEFORE, {"id": 1, "a": "x"}))
+        lake.source.commit(insert(OTHER, id=10 * number))
+        lake.deliver()
+    for number in (5, 6):
+        lake.source.commit(insert(OTHER, id=number))
+        lake.deliver()
+
+    gaps = Lake.open(lake.root).gaps({NAME})
+
+    assert [(gap.from_lsn, gap.to_lsn) for gap in gaps] == [(certain, ends[-1])]
