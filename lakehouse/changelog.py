@@ -281,8 +281,10 @@ class Changelog:
         self._settle()
         at = copy.snapshot_lsn
         if self.copied_at is not None and self.copied_at >= at:
-            for one in staged:
-                self.discard(one)
+            live = self._log.state.files
+            for one in staged:  # unless they are of this very copy, whose answer was lost
+                if self.copied_at > at and not any(file.path in live for file in one.files):
+                    self.discard(one)
             return None
         found = self._with_copy(copy)
         stored = {column.name: column for column in found.at(at).columns}
