@@ -18,7 +18,7 @@ import polars.exceptions
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from lakehouse.errors import HistoryIncomplete, LakeFromNewerVersion, LakeUnreachable
+from lakehouse.errors import CorruptCommit, HistoryIncomplete, LakeFromNewerVersion, LakeUnreachable
 from lakehouse.root import LakeRoot, SharedTable
 from lakehouse.table_state import FORMAT, TableState, advance, load
 
@@ -31,7 +31,15 @@ _MISSING = (
     "specified end version",
     "404",
 )
-
+_DAMAGED = (
+    "json error",
+    "parse json",
+    "parsing json",
+    "invalid json",
+    "missing log",
+    "gap in the log",
+    "contiguous commit files",
+)
 
 _KEPT_TABLES = 256
 _KEPT_MADE = 32
@@ -161,12 +169,17 @@ class _Unescaped(DeltaTable):
 def reading(subject: str) -> Iterator[None]:
     """Say in our words what delta-rs, Polars and the store say in theirs.
 
-    Raises: HistoryIncomplete when a version or a file is gone, LakeUnreachable for the rest.
+    Raises: HistoryIncomplete when a version or a file is gone, CorruptCommit when a log can't be read, LakeUnreachable
+    for the rest.
     """
     try:
         yield
     except (deltalake.exceptions.DeltaError, polars.exceptions.ComputeError, OSError) as error:
         text = str(error).split("\n\nDebug source", 1)[0].strip()
-        if "NoSuchBucket" not in text and any(sign in text.lower() for sign in _MISSING):
-            raise HistoryIncomplete(f"a version or file is no longer in the store: {text}", subject=subject) from error
-        raise LakeUnreachable(text, subject=subject) from error
+        # What follows is where in the library it happened.
+        told, signs = text.split("\n", 1)[0].split(": ParsedLogPath", 1)[0], text.lower()
+        if "NoSuchBucket" not in text and any(sign in signs for sign in _MISSING):
+            raise HistoryIncomplete(f"a version or file is no longer in the store: {told}", subject=subject) from error
+        if any(sign in signs for sign in _DAMAGED):
+            raise CorruptCommit(f"a commit of its log can't be read: {told}", subject=subject) from error
+        raise LakeUnreachable(told, subject=subject) from error
