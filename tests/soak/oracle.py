@@ -88,14 +88,16 @@ def doubled(lake: Lake, table: Table) -> int:
 
 
 def _held(lake: Lake, table: Table, lsn: Lsn) -> Bag | None:
-    columns = ", ".join('"' + column.name.replace('"', '""') + '"' for column in table.columns)
     try:
-        answer = lake.sql(f'SELECT {columns} FROM public."{table.name}"', at=lsn)
+        answer = lake.sql(f'FROM public."{table.name}"', at=lsn)
     except (HistoryIncomplete, BeforeFirstCut):
         return None
     if not answer.as_of.complete:
         return None
-    values = (column.to_pylist() for column in answer.arrow.columns)
+    # A column that came empty joins with the first row behind it: until then there is nothing to see in it.
+    absent = [None] * answer.arrow.num_rows
+    held = {name: answer.arrow[name].to_pylist() for name in answer.columns}
+    values = (held.get(column.name, absent) for column in table.columns)
     return Counter(tuple(map(_plain, row)) for row in zip(*values, strict=True))
 
 

@@ -21,6 +21,7 @@ from lakehouse.lake import Lake
 from pipelines import config as configuration
 from pipelines import failpoints
 from pipelines.setup import render
+from tests.soak.alterations import Alterations
 from tests.soak.authors import Author
 from tests.soak.child import Child
 from tests.soak.oracle import Moment, differences, doubled, source_now
@@ -45,12 +46,14 @@ class Outcome:
     moments: int = 0
     answers: int = 0  # tables compared, over all moments
     ends: dict[str, int] = field(default_factory=dict)
+    altered: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         ends = ", ".join(f"{count}x {what}" for what, count in sorted(self.ends.items()))
+        altered = ", ".join(f"{count}x {what}" for what, count in sorted(self.altered.items()))
         return (
-            f"seed {self.seed}: {self.steps} steps, {self.lives} lives ({ends}), {self.answers} tables equal"
-            f" at {self.moments} moments, {self.seconds:.1f} s"
+            f"seed {self.seed}: {self.steps} steps, {self.lives} lives ({ends}), altered ({altered}),"
+            f" {self.answers} tables equal at {self.moments} moments, {self.seconds:.1f} s"
         )
 
 
@@ -130,6 +133,7 @@ class _Round:
         moments: list[Moment] = []
         child = self._live()
         with contextlib.ExitStack() as open_now:
+            alterations = Alterations(reader, self._name, tables, r)
             authors = [Author(open_now.enter_context(self._connected()), tables, r) for _ in range(r.randint(1, 3))]
             step = 0
             while (time.monotonic() < until) if steps is None else (step < steps):
@@ -139,6 +143,8 @@ class _Round:
                     # An author who has truncated and not yet committed keeps everybody from reading.
                     with contextlib.suppress(psycopg.errors.LockNotAvailable):
                         moments.append(source_now(reader, tables, step))
+                if r.random() < 0.012 and (done := alterations.step()):
+                    self._outcome.altered[done] = self._outcome.altered.get(done, 0) + 1
                 if r.random() < 0.003:
                     reader.execute("SELECT pg_logical_emit_message(true, 'rireki.resync', '{}')")
                 if chaos.random() < 0.005:
