@@ -24,7 +24,7 @@ from cdc import libpq, scan
 from cdc.batch import TableCopy
 from cdc.catalogue import Catalogue, PublishedTable
 from cdc.changes import RelationDecoder, copy_marker, whole, widest
-from cdc.errors import ProtocolViolation
+from cdc.errors import ProtocolViolation, SnapshotGone
 from cdc.lsn import Lsn
 from cdc.relation import TableName
 from cdc.source import PRINT_AS_WE_READ, Connection, connect, explained, rows
@@ -47,6 +47,16 @@ _HEAPS = """
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_am am ON am.oid = c.relam
     ORDER BY 1, 2
+"""
+# A truncated or rewritten table shows older snapshots nothing, or rows no longer theirs, and says nothing of it.
+# The catalogue still shows the snapshot the file of then; the function knows the file of now. Once the copy holds its
+# lock neither can change any more.
+_REWRITTEN = """
+    SELECT c.oid::regclass::text
+    FROM pg_class c
+    WHERE c.relkind = 'r' AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)
+      AND c.oid IN (SELECT relid FROM pg_partition_tree(%(oid)s::int8::oid::regclass)
+                    UNION ALL SELECT %(oid)s::int8::oid)
 """
 
 
@@ -125,7 +135,7 @@ def copied_pieces(
 ) -> Iterator[TableCopy]:
     """One part's rows that the publication lets through, some ten MiB at a time; nothing more once ``stopped``.
 
-    Raises PrivilegeMissing, SourceUnreachable.
+    Raises PrivilegeMissing, SourceUnreachable; at the end SnapshotGone if what was read isn't what the snapshot held.
     """
     decoder = decoder_of(table, catalogue)
     at_us = int(snapshot.taken_at.timestamp() * 1_000_000)
@@ -179,6 +189,16 @@ def _copied_slices(
         connection.execute("SET LOCAL row_security = off")
         connection.execute(PRINT_AS_WE_READ)
         yield from _read(connection, _copy_command(connection, table, decoder, part), stopped)
+        if not stopped():
+            _check_not_rewritten(connection, table)
+
+
+def _check_not_rewritten(connection: Connection, table: PublishedTable) -> None:
+    found = connection.execute(_REWRITTEN, {"oid": table.relation.oid}).fetchone()
+    if found is not None:
+        raise SnapshotGone(
+            f"{found[0]} was truncated or rewritten while it was copied", subject=str(table.relation.name)
+        )
 
 
 def _copy_command(connection: Connection, table: PublishedTable, decoder: RelationDecoder, part: CopyPart) -> bytes:

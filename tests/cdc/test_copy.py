@@ -131,3 +131,29 @@ def test_a_snapshot_that_is_gone_is_said(source: Source) -> None:
 
     with pytest.raises(SnapshotGone):
         list(copied_pieces(source.dsn, "test", table, catalogue, snapshot, parts[0]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "TRUNCATE t",
+        "TRUNCATE t; INSERT INTO t VALUES (2, 'new')",
+        "TRUNCATE t1",
+        "ALTER TABLE t ALTER v TYPE varchar(5) USING left(v, 5)",
+    ],
+)
+def test_a_table_truncated_or_rewritten_behind_the_snapshot_is_not_copied_as_empty(source: Source, change: str) -> None:
+    source.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY HASH (id)",
+        *(f"CREATE TABLE t{n} PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER {n})" for n in range(2)),
+        "INSERT INTO t SELECT x, repeat('x', 50) FROM generate_series(1, 300) x",
+        "ALTER PUBLICATION published SET (publish_via_partition_root = true)",
+        "ALTER PUBLICATION published ADD TABLE t",
+    )
+    table, catalogue = the_table(source, "t"), Catalogue(source.dsn)
+
+    with exported_snapshot(source.dsn) as snapshot:
+        source.execute(*change.split("; "))
+        with pytest.raises(SnapshotGone, match="truncated or rewritten"):
+            for part in copy_parts(source.dsn, table):
+                list(copied_pieces(source.dsn, "test", table, catalogue, snapshot, part))
