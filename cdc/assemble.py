@@ -19,7 +19,7 @@ import pyarrow as pa
 from cdc import context, scan
 from cdc.batch import Batch, Part, RawChanges, TableChanges
 from cdc.changes import RelationDecoder
-from cdc.errors import ProtocolViolation, RirekiError, TypeNotSupported
+from cdc.errors import BinaryUnreadable, ProtocolViolation, RirekiError, TypeNotSupported
 from cdc.lsn import Lsn
 from cdc.messages import Messages
 from cdc.protocol import RELATION, RelationMessage, from_postgres_time, parse_relation
@@ -269,6 +269,8 @@ class Assembler:
                 try:
                     piece = decoder.decode(buf, *taken)
                     ready.pieces.setdefault(decoder.relation, []).append(piece)
+                except BinaryUnreadable:
+                    raise  # a session in text reads the row, so nothing is to be put aside
                 except (RirekiError, ValueError, TypeError, ArithmeticError, LookupError) as error:
                     message = self._announced[relation_oid]
                     decoder = RawDecoder(message, self._payloads[relation_oid], f"a row can't be read: {error}")
