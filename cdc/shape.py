@@ -182,10 +182,13 @@ def same_files(before: TableShape, now: TableShape) -> bool:
 def came_empty(before: TableShape, now: TableShape, relation: Relation) -> bool:
     """Whether no row got a value with the changes that led to ``relation``: what is new in it came empty, and a type
     that is another now changed nothing of what was stored.
+
+    Where a column has gone, a new one can't be vouched for: it may have had the other's name in between, and values.
     """
     if not before.oid == now.oid == relation.oid or unannounced(before, now) or not same_files(before, now):
         return False
     known = {column.number for column in before.columns.values()}
+    some_gone = not known <= {column.number for column in now.columns.values()}
     for column in relation.columns:
         shown = now.columns.get(column.name)
         if column.is_text:
@@ -193,7 +196,7 @@ def came_empty(before: TableShape, now: TableShape, relation: Relation) -> bool:
         if shown is None or (shown.type_oid, shown.type_modifier) != (column.type_oid, column.type_modifier):
             return False  # it has gone on changing since
         old = before.columns.get(column.name)
-        if old is None and (shown.filled or shown.number in known):
+        if old is None and (some_gone or shown.filled or shown.number in known):
             return False
         if old is not None and old.number != shown.number:
             return False

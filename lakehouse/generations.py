@@ -61,6 +61,11 @@ class Hold:
     quarantined: bool = False
     released: Lsn | None = None
 
+    @property
+    def asks_for_copy(self) -> bool:
+        """Whether the table is copied as soon as it is published."""
+        return self.by_itself or self.left
+
 
 @dataclass(frozen=True, slots=True)
 class Vouched:

@@ -66,7 +66,7 @@ class Copies:
 
     def is_due(self, table: TableName) -> bool:
         held = self._writer.held(table)
-        return not self.is_copied(table) or (held is not None and (held.hold.by_itself or held.hold.left))
+        return not self.is_copied(table) or (held is not None and held.hold.asks_for_copy)
 
     def is_copied(self, table: TableName) -> bool:
         return self._writer.copied_at(table) is not None

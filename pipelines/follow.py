@@ -178,6 +178,7 @@ class Follower:
         """
         if all(self._copies.is_copied(changes.relation.name) for changes in tables):
             return tables
+        self._watch.look()
         self._copies.missing()
         return tuple(changes for changes in tables if self._copies.is_copied(changes.relation.name))
 

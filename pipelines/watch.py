@@ -55,7 +55,7 @@ _SEEN = TypeAdapter(Seen)
 
 
 class Watch:
-    """For the thread that appends: it may hold tables and begin generations."""
+    """For the thread that appends: it may hold tables and begin generations. Look before each copy of that thread's."""
 
     def __init__(self, dsn: str, publication: str, writer: LakeWriter) -> None:
         self._dsn, self._publication, self._writer = dsn, publication, writer
@@ -85,9 +85,13 @@ class Watch:
             if self._writer.copied_at(name) is not None and self._writer.held(name) is None:
                 self._compare(name, seen, now, tables, awaited)
         # A table that will be copied, for the first time or again: its rows are right in the shape that it has before.
-        tables |= {str(name): shape for name, shape in now.tables.items() if self._writer.copied_at(name) is None}
+        tables |= {str(name): shape for name, shape in now.tables.items() if self._is_to_be_copied(name)}
         self._seen = Seen(seen.at, now.lsn, now.publication, tables, awaited)
         self._keep()
+
+    def _is_to_be_copied(self, name: TableName) -> bool:
+        held = self._writer.held(name)
+        return self._writer.copied_at(name) is None or (held is not None and held.hold.asks_for_copy)
 
     def start_over(self) -> None:
         """Take everything as it is: each table is about to be copied."""
