@@ -185,7 +185,9 @@ class Watch:
         return True
 
     def _hold(self, name: TableName, certain: Lsn, reason: str, *, left: bool = False) -> None:
-        begins = max(self._reached, Lsn(certain.value + 1))
+        # The stream may not have come as far as the last copy; what is seen now has happened since that was made.
+        copied_at = self._writer.copied_at(name) or Lsn(0)
+        begins = max(self._reached, Lsn(certain.value + 1), Lsn(copied_at.value + 1))
         self._writer.hold(name, begins, Hold(reason, certain, by_itself=not left, left=left))
 
     def _left(self, before: TableShape | None) -> str:
