@@ -40,7 +40,11 @@ _TABLES = """
                      FROM pg_publication_rel r JOIN pg_publication u ON u.oid = r.prpubid AND u.pubname = %s
                      WHERE r.prrelid = t.oid OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors(t.oid))), ''),
            (SELECT jsonb_agg(jsonb_build_array(a.attname, a.attnum, a.atttypid::int8, a.atttypmod,
-                                               a.atthasmissing OR a.attgenerated <> '', a.xmin::text))
+                                               a.atthasmissing OR a.attgenerated <> '' OR EXISTS (
+                                                   SELECT FROM pg_partition_tree(t.oid) AS leaf
+                                                   JOIN pg_attribute m ON m.attrelid = leaf.relid
+                                                   WHERE leaf.isleaf AND m.attname = a.attname AND m.atthasmissing
+                                               ), a.xmin::text))
             FROM pg_attribute a
             WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
               AND (jsonb_typeof(t.columns) IS DISTINCT FROM 'array' OR t.columns ? a.attname)),
@@ -183,12 +187,15 @@ def came_empty(before: TableShape, now: TableShape, relation: Relation) -> bool:
     """Whether no row got a value with the changes that led to ``relation``: what is new in it came empty, and a type
     that is another now changed nothing of what was stored.
 
-    Where a column has gone, a new one can't be vouched for: it may have had the other's name in between, and values.
+    Where a column has gone, known or born since, a new one can't be vouched for: it may have had the other's name in
+    between, and values.
     """
     if not before.oid == now.oid == relation.oid or unannounced(before, now) or not same_files(before, now):
         return False
     known = {column.number for column in before.columns.values()}
-    some_gone = not known <= {column.number for column in now.columns.values()}
+    shown_numbers = {column.number for column in now.columns.values()}
+    born = range(max(known, default=0) + 1, max(shown_numbers, default=0) + 1)
+    some_gone = not shown_numbers.issuperset({*known, *born})
     for column in relation.columns:
         shown = now.columns.get(column.name)
         if column.is_text:

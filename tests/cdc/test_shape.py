@@ -120,6 +120,8 @@ def test_a_partition_that_brings_or_takes_rows_is_told(
         ("ALTER TABLE t ALTER n TYPE bigint", False),
         ("ALTER TABLE t RENAME a TO b", False),
         ("ALTER TABLE t DROP a, ADD a text; UPDATE t SET a = 'new'; ALTER TABLE t RENAME a TO b", False),
+        ("ALTER TABLE t ADD b text; UPDATE t SET b = 'new'; ALTER TABLE t DROP b, ADD b text", False),
+        ("ALTER TABLE t ADD b text; ALTER TABLE t ADD c text", True),
     ],
 )
 def test_a_column_that_came_empty_is_told_from_one_that_came_with_values(
@@ -135,3 +137,14 @@ def test_a_column_that_came_empty_is_told_from_one_that_came_with_values(
     (table,) = Catalogue(database.dsn).published("p")
 
     assert came_empty(before, after, table.relation) is empty
+
+
+@pytest.mark.parametrize(("default", "empty"), [("NULL", True), ("5", False)])
+def test_the_default_of_a_partitioned_tables_new_column_is_found_in_its_partitions(
+    database: Database, default: str, empty: bool
+) -> None:
+    before, after = looks(database, f"ALTER TABLE t ADD b int DEFAULT {default}", setup=(*PARTS, ROWS))
+
+    (table,) = Catalogue(database.dsn).published("p")
+
+    assert came_empty(before.tables[T], after.tables[T], table.relation) is empty
