@@ -282,6 +282,7 @@ def test_a_query_that_is_no_question(drained: Database, refused: Refusals, query
 
 
 def test_a_slot_in_use(drained: Database, refused: Refusals) -> None:
+    drained.execute(f"ALTER DATABASE {drained.name} SET wal_sender_timeout = 0")  # the holder answers nothing
     with closing(drained.connect(replication="database")) as holder:
         holder.pgconn.exec_(
             f"START_REPLICATION SLOT {drained.name} LOGICAL 0/0 "
