@@ -56,29 +56,35 @@ def new_state() -> tuple[NDArray[np.int64], NDArray[np.uintp], NDArray[np.uint8]
 
 
 @_jit
+def _next_size(connection, state, pointer):  # type: ignore[no-untyped-def]
+    """Bytes of the next message, which ``pointer`` then holds; 0 when none has arrived, or none will: BROKEN, ENDED."""
+    asked = False
+    while True:
+        size = np.int64(_get_copy_data(connection, pointer.ctypes.data, 1))
+        if size > 0:
+            return size
+        if size < 0:
+            state[ENDED] = size
+            return np.int64(0)
+        if asked:
+            return np.int64(0)
+        if _consume_input(connection) == 0:
+            state[BROKEN] = 1
+            return np.int64(0)
+        asked = True
+
+
+@_jit
 def receive(connection, buf, state, pointer, keepalive):  # type: ignore[no-untyped-def]
     """Move messages into ``buf`` behind ``state[FILLED]`` until nothing more has arrived or the next doesn't fit.
 
     ``keepalive`` is overwritten by the newest; KEEPALIVES counts those that no message has followed.
     """
     head = np.empty(_HEADER, np.uint8)
-    size = state[PENDING]
-    asked = False
     while True:
+        size = state[PENDING] or _next_size(connection, state, pointer)
         if size == 0:
-            size = np.int64(_get_copy_data(connection, pointer.ctypes.data, 1))
-            if size == 0:
-                if asked:
-                    return
-                if _consume_input(connection) == 0:
-                    state[BROKEN] = 1
-                    return
-                asked = True
-                continue
-            if size < 0:
-                state[ENDED] = size
-                return
-            asked = False
+            return
         _memcpy(head.ctypes.data, pointer[0], min(size, _HEADER))
         if head[0] == _WAL_MESSAGE:
             payload = size - _HEADER
@@ -98,29 +104,15 @@ def receive(connection, buf, state, pointer, keepalive):  # type: ignore[no-unty
         state[PENDING] = 0
         _freemem(pointer[0])
         pointer[0] = 0
-        size = 0
 
 
 @_jit
 def receive_rows(connection, buf, state, pointer):  # type: ignore[no-untyped-def]
     """The same for a COPY: rows without any frame between them, for their own counts tell them apart."""
-    size = state[PENDING]
-    asked = False
     while True:
+        size = state[PENDING] or _next_size(connection, state, pointer)
         if size == 0:
-            size = np.int64(_get_copy_data(connection, pointer.ctypes.data, 1))
-            if size == 0:
-                if asked:
-                    return
-                if _consume_input(connection) == 0:
-                    state[BROKEN] = 1
-                    return
-                asked = True
-                continue
-            if size < 0:
-                state[ENDED] = size
-                return
-            asked = False
+            return
         at = state[FILLED]
         if at + size > len(buf):
             state[PENDING] = size
@@ -130,7 +122,6 @@ def receive_rows(connection, buf, state, pointer):  # type: ignore[no-untyped-de
         state[PENDING] = 0
         _freemem(pointer[0])
         pointer[0] = 0
-        size = 0
 
 
 @_jit
