@@ -30,7 +30,8 @@ from lakehouse import generations, parquet
 from lakehouse.columns import COMMIT_DATE
 from lakehouse.compaction import compact_in_order
 from lakehouse.errors import CopyOvertaken, CorruptCommit
-from lakehouse.generations import NOTHING_VOUCHED, Generation, Generations, Hold, StoredColumn, Vouched
+from lakehouse.generation import NOTHING_VOUCHED, Generation, Hold, StoredColumn, Vouched
+from lakehouse.generations import Generations
 from lakehouse.log import DeltaLog, marker
 from lakehouse.stored_rows import as_stored
 from lakehouse.table_state import Action, LiveFile

@@ -22,91 +22,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from cdc.lsn import Lsn
-from cdc.relation import Column, Relation, TableName, text_column, typed_column
+from cdc.relation import Column, Relation, text_column, typed_column
 from lakehouse.columns import CHANGE_COLUMNS, COMMIT_DATE, OWN_COLUMNS, TableColumns, key_type
 from lakehouse.errors import CorruptCommit
+from lakehouse.generation import Generation, Held, Hold, StoredColumn, from_json, to_json, what_is_new
 
 PROPERTY = "rireki.generations"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredColumn:
-    """One column of one generation. ``stored`` is its name in the changelog."""
-
-    name: str
-    stored: str
-    type_oid: int
-    type_modifier: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Why the state stays as it was. ``certain_to``: the last commit up to which that state was certainly the source's.
-
-    ``by_itself``: a copy is made without anybody asking. ``left``: the publication no longer lists the table.
-    ``quarantined``: changes from there on are raw, in the quarantine. ``released``: they have been taken since; cuts
-    between have the state of before, and from the first cut at or behind this LSN on, the table has gone on.
-    """
-
-    reason: str
-    certain_to: Lsn
-    by_itself: bool = True
-    left: bool = False
-    quarantined: bool = False
-    released: Lsn | None = None
-
-    @property
-    def asks_for_copy(self) -> bool:
-        """Whether the table is copied as soon as it is published."""
-        return self.by_itself or self.left
-
-
-@dataclass(frozen=True, slots=True)
-class Vouched:
-    """What the source's catalogue says of tables whose shape changes: of which relations the rows can go on, because
-    nothing got a value unseen, and up to which commit a table certainly had the shape before.
-    """
-
-    relations: frozenset[Relation] = frozenset()
-    certain: Mapping[TableName, Lsn] = field(default_factory=dict, hash=False)
-
-    def certain_of(self, name: TableName) -> Lsn:
-        return self.certain.get(name, Lsn(0))
-
-
-NOTHING_VOUCHED = Vouched()
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """A table's shape for commits at or after ``from_lsn``, up to the next generation. ``change`` says what is new."""
-
-    from_lsn: Lsn
-    oid: int  # the source's; 0 where a lake doesn't know it
-    columns: tuple[StoredColumn, ...]
-    key: tuple[str, ...]
-    change: str
-    copied: bool = False
-    hold: Hold | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A stretch in which the state stays as it was at ``at``, until the copy at ``until``; None while none has come."""
-
-    at: Lsn
-    hold: Hold
-    until: Lsn | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +50,12 @@ class Generations:
             columns = tuple(StoredColumn(name, name, 0, -1) for name in json.loads(properties["rireki.columns"]))
             key = tuple(json.loads(properties["rireki.key"]))
             return cls(stored, (Generation(Lsn(0), 0, columns, key, "first copied"),))
-        return cls(stored, tuple(_from_json(one) for one in json.loads(properties[PROPERTY])))
+        return cls(stored, tuple(from_json(one) for one in json.loads(properties[PROPERTY])))
 
     @property
     def properties(self) -> dict[str, str]:
         newest = self.columns(self.newest).properties
-        return {PROPERTY: json.dumps([_to_json(one) for one in self.all], ensure_ascii=False), **newest}
+        return {PROPERTY: json.dumps([to_json(one) for one in self.all], ensure_ascii=False), **newest}
 
     @property
     def newest(self) -> Generation:
@@ -171,7 +97,7 @@ class Generations:
         """Up to where a table with these properties, built from the changelog, is right: it may have been built before
         a hold was released. None: it knows them all.
         """
-        told = [_from_json(one) for one in json.loads(properties.get(PROPERTY, "[]"))]
+        told = [from_json(one) for one in json.loads(properties.get(PROPERTY, "[]"))]
         known = {one.at for one in Generations(self.stored, tuple(told)).released()}
         return min((one.at for one in self.released() if one.at not in known), default=None)
 
@@ -256,7 +182,7 @@ class Generations:
         if before is not None and before.from_lsn == from_lsn and self.only_texts_join(relation, from_lsn):
             new = replace(before, columns=columns, key=relation.key)  # within the commit that began it
             return Generations(stored, tuple(new if one is before else one for one in self.all))
-        told = "first copied" if before is None else _told(before, relation)
+        told = "first copied" if before is None else what_is_new(before, relation)
         new = Generation(from_lsn, relation.oid, columns, relation.key, told, copied, hold)
         return Generations(stored, _inserted(self.all, new))
 
@@ -400,73 +326,3 @@ def _inserted(generations: Sequence[Generation], new: Generation) -> tuple[Gener
     # A copy may be there before the stream comes to what lies below it.
     at = next((i for i, one in enumerate(generations) if one.from_lsn > new.from_lsn), len(generations))
     return (*generations[:at], new, *generations[at:])
-
-
-def _told(before: Generation, relation: Relation) -> str:
-    """What is new, for people."""
-    was = {column.name: (column.type_oid, column.type_modifier) for column in before.columns}
-    now = {column.name: (column.type_oid, column.type_modifier) for column in relation.columns}
-    parts = [
-        f"{word} {', '.join(names)}"
-        for word, names in (
-            ("added", [name for name in now if name not in was and typed_column(name) == name]),
-            ("dropped", [name for name in was if name not in now and typed_column(name) == name]),
-            ("told as text, too,", [typed_column(n) for n in now if n not in was and typed_column(n) != n]),
-            ("retyped", [name for name in now if name in was and was[name] != now[name]]),
-        )
-        if names
-    ]
-    if before.key != relation.key:
-        parts.append(f"key ({', '.join(before.key) or 'none'}) became ({', '.join(relation.key) or 'none'})")
-    if before.oid != relation.oid:
-        parts.append(f"made anew (oid {before.oid} became {relation.oid})")
-    if not parts:
-        parts = ["reordered"] if list(was) != list(now) else ["copied again"]
-    return "; ".join(parts)
-
-
-def _to_json(one: Generation) -> dict[str, Any]:
-    hold = one.hold
-    return {
-        "from": str(one.from_lsn),
-        "oid": one.oid,
-        "columns": [[c.name, c.stored, c.type_oid, c.type_modifier] for c in one.columns],
-        "key": list(one.key),
-        "change": one.change,
-        "copied": one.copied,
-        "hold": None
-        if hold is None
-        else {
-            "reason": hold.reason,
-            "certain_to": str(hold.certain_to),
-            "by_itself": hold.by_itself,
-            "left": hold.left,
-            "quarantined": hold.quarantined,
-            "released": None if hold.released is None else str(hold.released),
-        },
-    }
-
-
-def _from_json(one: Mapping[str, Any]) -> Generation:
-    hold = one["hold"]
-    return Generation(
-        Lsn.parse(one["from"]),
-        int(one["oid"]),
-        tuple(StoredColumn(*column) for column in one["columns"]),
-        tuple(one["key"]),
-        one["change"],
-        one["copied"],
-        None if hold is None else _hold_from_json(hold),
-    )
-
-
-def _hold_from_json(hold: Mapping[str, Any]) -> Hold:
-    released = hold.get("released")
-    return Hold(
-        hold["reason"],
-        Lsn.parse(hold["certain_to"]),
-        hold["by_itself"],
-        hold["left"],
-        hold.get("quarantined", False),
-        None if released is None else Lsn.parse(released),
-    )

@@ -21,7 +21,8 @@ from cdc.relation import TableName
 from lakehouse.cuts import Cut
 from lakehouse.duck import identifier, scan
 from lakehouse.errors import HistoryIncomplete
-from lakehouse.generations import Generation, Generations
+from lakehouse.generation import Generation
+from lakehouse.generations import Generations
 from lakehouse.history import BUILT_TO, Copied, copies_told
 from lakehouse.opening import open_table, reading
 from lakehouse.retained import Retained

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from lakehouse import parquet
 from lakehouse.columns import CHANGE_COLUMNS
-from lakehouse.generations import Generation, Generations
+from lakehouse.generation import Generation
+from lakehouse.generations import Generations
 
 
 def as_stored(rows: pa.Table, generation: Generation, stored: pa.Schema) -> pa.Table:

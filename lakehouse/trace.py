@@ -17,7 +17,8 @@ from lakehouse.columns import CHANGE_COLUMNS
 from lakehouse.cuts import Gap
 from lakehouse.duck import identifier, literal, scan
 from lakehouse.errors import UnknownKey, UnknownTable
-from lakehouse.generations import Generation, Generations
+from lakehouse.generation import Generation
+from lakehouse.generations import Generations
 from lakehouse.json_values import JsonValue, json_rows
 from lakehouse.life import Between, Change, Key, Row, Who, changes_of
 from lakehouse.opening import open_table

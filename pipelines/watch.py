@@ -25,7 +25,7 @@ from cdc.lsn import Lsn
 from cdc.relation import Relation, TableName
 from cdc.shape import Look, TableShape, came_empty, look, unannounced, where_to
 from cdc.source import connect, explained
-from lakehouse.generations import NOTHING_VOUCHED, Hold, Vouched
+from lakehouse.generation import NOTHING_VOUCHED, Hold, Vouched
 from lakehouse.names import to_segment
 from lakehouse.writer import LakeWriter
 

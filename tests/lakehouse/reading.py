@@ -8,7 +8,7 @@ from datetime import datetime
 from cdc.lsn import Lsn
 from cdc.relation import Relation
 from lakehouse.cuts import Cut
-from lakehouse.generations import Vouched
+from lakehouse.generation import Vouched
 from lakehouse.lake import Lake
 from lakehouse.root import LakeRoot
 from lakehouse.writer import LakeWriter

@@ -8,7 +8,7 @@ import pytest
 from cdc.lsn import Lsn
 from cdc.relation import Relation
 from lakehouse.errors import LakeError, NameCollision
-from lakehouse.generations import Hold, Vouched
+from lakehouse.generation import Hold, Vouched
 from lakehouse.lake import Lake
 from lakehouse.root import LakeRoot
 from lakehouse.writer import LakeWriter

@@ -11,7 +11,7 @@ import pytest
 from cdc.lsn import Lsn
 from lakehouse.current import Current
 from lakehouse.errors import CorruptCommit
-from lakehouse.generations import Hold
+from lakehouse.generation import Hold
 from lakehouse.lake import Lake
 from lakehouse.root import LakeRoot
 from tests.lakehouse.source import delete, insert, relation, update
