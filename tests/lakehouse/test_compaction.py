@@ -67,7 +67,7 @@ def test_rows_that_a_cut_hides_while_their_files_are_merged_stay_hidden(local_ro
         live.commit(update(USERS, id=10, name="later", bio="b"), delete(USERS, id=11))
         live.cut()
 
-    gone = current.compact(Interrupted(live.writer._cutting, meanwhile))
+    gone = current.compact(Interrupted(live.writer._cutting.lock, meanwhile))
 
     assert gone >= FAN_IN
     live.commit(update(USERS, id=12, name="last", bio="b"), update(USERS, id=10, name="again", bio="b"))
@@ -85,7 +85,7 @@ def test_a_table_emptied_while_its_files_are_merged_stays_empty(local_root: Lake
         live.commit(truncate(USERS), insert(USERS, id=1, name="only", bio="b"))
         live.cut()
 
-    gone = live.writer._tables[USERS.name].current.compact(Interrupted(live.writer._cutting, meanwhile))
+    gone = live.writer._tables[USERS.name].current.compact(Interrupted(live.writer._cutting.lock, meanwhile))
 
     assert gone == 0
     assert live.read().sql("SELECT name FROM public.users").arrow["name"].to_pylist() == ["only"]
