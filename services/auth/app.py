@@ -26,7 +26,7 @@ from services.auth.protocol import endpoints
 from services.auth.settings import Settings
 from services.auth.vault import Vault
 from services.shared.transaction import Database
-from services.web import problems, reads
+from services.web import docs, problems, reads
 from services.web.edge import Edge
 
 OPERATORS = "/v1"
@@ -48,7 +48,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         database.close()
 
     app = FastAPI(
-        title="Auth", version="1", lifespan=lifespan, redoc_url=None, responses={"default": problems.DOCUMENTED}
+        title="Auth",
+        version="1",
+        description=docs.HEADERS,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": problems.DOCUMENTED},
     )
     app.state.parts = parts
     app.state.schema = "auth"
@@ -56,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Edge, token=settings.token, guarded=OPERATORS)
     app.add_middleware(SafeHeaders, https=settings.https)
     problems.install(app)
+    docs.install(app)
     for module in (endpoints, authorize, login, second, set_up, sso, enrol, account, password, logout):
         app.include_router(module.router)
     for router in (

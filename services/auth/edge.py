@@ -12,10 +12,9 @@ _HEADERS = {
     "Permissions-Policy": "publickey-credentials-get=(self), publickey-credentials-create=(self)",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
-    # A page says its own (pages.render); what isn't a page needs nothing.
+    # A page says its own (pages.render, web.docs); what isn't a page needs nothing.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_WITH_SCRIPTS_OF_OTHERS = frozenset({"/docs"})  # the API's description, for developers
 
 
 class SafeHeaders:
@@ -30,8 +29,7 @@ class SafeHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
-                    if name != "Content-Security-Policy" or scope["path"] not in _WITH_SCRIPTS_OF_OTHERS:
-                        headers.setdefault(name, value)
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, safely)

@@ -7,6 +7,7 @@ gets in and an answer out, so a service may leave it for its own at any time.
     edge       what every request passes first: the token, the limit on its size
     call       who calls, under which key, what it answers
     reads      one aggregate, a page of them, and what happened to it
+    docs       the API's description, as a page
     fields     what a field may hold
     problems   refusals as application/problem+json
     settings   the environment, checked

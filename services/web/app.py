@@ -16,7 +16,7 @@ from fastapi.security import HTTPBearer
 from services.shared.errors import StartupError
 from services.shared.event import Aggregate
 from services.shared.transaction import Database
-from services.web import problems, reads
+from services.web import docs, problems, reads
 from services.web.edge import Edge
 from services.web.settings import Settings
 
@@ -44,7 +44,9 @@ def build(service: Service, settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title=service.name.capitalize(),
         version="1",
+        description=docs.HEADERS,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         responses={"default": problems.DOCUMENTED},
     )
@@ -52,6 +54,7 @@ def build(service: Service, settings: Settings | None = None) -> FastAPI:
     app.state.database = database
     app.add_middleware(Edge, token=settings.token)
     problems.install(app)
+    docs.install(app)
     for router in (*service.routers, reads.history(service.name, service.aggregates)):
         # For the documentation: the edge has checked the token before anything gets here.
         app.include_router(router, prefix="/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])

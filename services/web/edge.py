@@ -8,10 +8,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.shared.errors import ServiceError, Unauthenticated
+from services.web import docs
 from services.web.problems import problem
 
 MAX_BODY_BYTES = 64 * 1024  # ten times the longest command
-_OPEN_PATHS = frozenset({"/healthz", "/docs", "/openapi.json"})  # they tell nothing about any tenant
+_OPEN_PATHS = frozenset({"/healthz", docs.PATH, "/openapi.json"})  # they tell nothing about any tenant
+_OPEN_FILES = f"{docs.PATH}/"
 
 
 class BodyTooLarge(ServiceError):
@@ -36,7 +38,8 @@ class Edge:
             return
         headers = Headers(scope=scope)
         given = headers.get("authorization", "").encode("latin-1")
-        asks = scope["path"].startswith(self._guarded) and scope["path"] not in _OPEN_PATHS
+        path = scope["path"]
+        asks = path.startswith(self._guarded) and path not in _OPEN_PATHS and not path.startswith(_OPEN_FILES)
         if asks and not hmac.compare_digest(given, self._expected):
             error: ServiceError = Unauthenticated("the token is missing or wrong")
             await problem(error, headers={"WWW-Authenticate": "Bearer"})(scope, receive, send)

@@ -13,7 +13,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.services.auth.conftest import App, Auth, Member
 
 PATIENCE_S = 20.0
-PHONE = (390, 844)
+PHONE = (375, 812)
 
 
 def enter(browser: WebDriver, auth: Auth, member: Member) -> None:

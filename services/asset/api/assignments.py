@@ -20,7 +20,7 @@ def release(id: UUID, body: assignments.ReleaseSeat, call: Commanding) -> Respon
     return call.run(body, lambda transaction: assignments.release(transaction, id, expected))
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, ASSIGNMENT, after, limit)
 

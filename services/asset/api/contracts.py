@@ -30,7 +30,7 @@ def issue(id: UUID, body: licenses.IssueLicense, call: Commanding) -> Response:
     return call.run(body, lambda transaction: licenses.issue(transaction, call.new_id, id, body))
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, CONTRACT, after, limit)
 

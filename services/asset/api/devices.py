@@ -44,7 +44,7 @@ def retire(id: UUID, body: devices.ReportDevice, call: Commanding) -> Response:
     return call.run(body, lambda transaction: devices.retire(transaction, id, expected))
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, DEVICE, after, limit)
 

@@ -26,7 +26,7 @@ def assign(id: UUID, body: assignments.AssignSeat, call: Commanding) -> Response
     return call.run(body, lambda transaction: assignments.assign(transaction, call.new_id, id, body))
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, LICENSE, after, limit)
 

@@ -76,7 +76,7 @@ def discovery(parts: WithParts) -> Response:
     )
 
 
-@router.get("/jwks")
+@router.get("/jwks", summary="Signing keys")
 def jwks(parts: WithParts) -> Response:
     """The keys that sign now, will sign next, or have signed what is still valid."""
     return JSONResponse(

@@ -27,7 +27,7 @@ def end(id: UUID, body: memberships.EndMembership, call: Commanding) -> Response
     return call.run(body, lambda transaction: memberships.end(transaction, id, expected, body))
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, MEMBERSHIP, after, limit)
 

@@ -38,7 +38,7 @@ def close(id: UUID, body: organisations.CloseOrganisation, call: Commanding) -> 
     return call.run(body, lambda transaction: organisations.close(transaction, id, expected, body))
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, ORGANISATION, after, limit)
 

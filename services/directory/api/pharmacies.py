@@ -68,7 +68,7 @@ def codes(id: UUID, caller: Reading, on: Day | None = None) -> Response:
     return JSONResponse({"items": [row["state"] for row in rows]})
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, PHARMACY, after, limit)
 

@@ -20,7 +20,7 @@ def revoke(id: UUID, body: role_grants.RevokeRole, call: Commanding) -> Response
     return call.run(body, lambda transaction: role_grants.revoke(transaction, id, expected))
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, ROLE_GRANT, after, limit)
 

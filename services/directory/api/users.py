@@ -63,7 +63,7 @@ def grant(id: UUID, body: role_grants.GrantRole, call: Commanding) -> Response:
     return call.run(body, lambda transaction: role_grants.grant(transaction, call.new_id, id, body))
 
 
-@router.get("")
+@router.get("", summary="List")
 def page(caller: Reading, after: reads.After = None, limit: reads.Limit = 50) -> Response:
     return reads.page(caller, USER, after, limit)
 
