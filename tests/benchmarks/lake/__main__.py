@@ -1,4 +1,7 @@
-"""Which measurements of the lake there are; each makes its own tables in a folder that goes afterwards."""
+"""Which measurements of the lake there are; each makes its own tables in a folder that goes afterwards.
+
+One that fails is told and counts as missed; the others go on.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import os
 import platform
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,11 +41,20 @@ def main() -> int:
     print(json.dumps({"machine": machine}) if arguments.json else machine, flush=True)
     missed = 0
     for name in arguments.only or MEASUREMENTS:
-        with tempfile.TemporaryDirectory(prefix="rireki-bench-", dir=arguments.folder) as folder:
-            for figure in MEASUREMENTS[name](Path(folder), arguments.rows):
-                missed += not figure.met
-                told = json.dumps(dataclasses.asdict(figure) | {"met": figure.met})
-                print(told if arguments.json else figure, flush=True)
+        try:
+            with tempfile.TemporaryDirectory(prefix="rireki-bench-", dir=arguments.folder) as folder:
+                figures = MEASUREMENTS[name](Path(folder), arguments.rows)
+        except Exception as error:  # the figures of the others are worth having
+            missed += 1
+            traceback.print_exc()
+            failed = f"{type(error).__name__}: {error}"
+            told = json.dumps({"name": name, "failed": failed}) if arguments.json else f"FAILED {name}: {failed}"
+            print(told, flush=True)
+            continue
+        for figure in figures:
+            missed += not figure.met
+            told = json.dumps(dataclasses.asdict(figure) | {"met": figure.met})
+            print(told if arguments.json else figure, flush=True)
     return 1 if missed else 0
 
 
