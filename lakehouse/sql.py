@@ -159,7 +159,12 @@ class Engine:
                 schema, table = identifier(one.reference.schema), identifier(one.reference.table)
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
                 cursor.execute(f"CREATE VIEW {schema}.{table} AS {self._select(cursor, one, source, tables, to)}")
-            return cursor.execute(query).to_arrow_table()
+            try:
+                return cursor.execute(query).to_arrow_table()
+            except duckdb.BinderException as error:
+                spelled = [f"{identifier(one.reference.schema)}.{identifier(one.reference.table)}" for one in named[:1]]
+                columns = "".join(f"; its columns: rireki sql 'FROM {one} LIMIT 1'" for one in spelled)
+                raise QueryRefused(str(error).strip(), subject="query", fix=f"correct the query{columns}") from error
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:

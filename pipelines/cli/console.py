@@ -27,6 +27,8 @@ from cdc.lsn import Lsn
 
 DONE, ATTENTION, FAILED, INTERRUPTED = 0, 1, 2, 130
 
+_LEGIBLE_CELLS = 24  # a column may be folded to this; narrower, a time or a UUID falls to pieces
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -97,17 +99,39 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows. Values are shown literally, never read as markup, and never cut short: a terminal wraps them."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, records_if_wide: bool = False) -> None:
+    """Print rows. Values are shown literally, never read as markup, and never cut short: a terminal wraps them.
+
+    ``records_if_wide``: where its width would fold them beyond legibility, each row is a list of its columns.
+    """
     if not out.is_terminal:
         _aligned(columns, rows)
         return
+    cells = [[cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row] for row in rows]
+    least = _least_widths(columns, cells) if records_if_wide else [None] * len(columns)
+    if sum((width or 0) + 2 for width in least) > out.width and records_if_wide and cells:
+        _records(columns, cells)
+        return
     grid = Table(header_style="bold", box=None)
-    for column in columns:
-        grid.add_column(Text(column), overflow="fold")
-    for row in rows:
-        grid.add_row(*[cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row])
+    for column, width in zip(columns, least, strict=True):
+        grid.add_column(Text(column), overflow="fold", min_width=width)
+    for row in cells:
+        grid.add_row(*row)
     out.print(grid)
+
+
+def _least_widths(columns: Sequence[str], rows: Sequence[Sequence[Text]]) -> list[int | None]:
+    """To which width each column may be folded, in cells."""
+    texts = zip(columns, *([cell.plain for cell in row] for row in rows), strict=True)
+    return [min(_LEGIBLE_CELLS, max(map(cell_len, column))) for column in texts]
+
+
+def _records(columns: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    named = max(map(cell_len, columns))
+    for number, row in enumerate(rows, 1):
+        out.print(Text(f"— {number} —", style="dim"))
+        for column, cell in zip(columns, row, strict=True):
+            out.print(Text.assemble((column + " " * (named - cell_len(column)), "bold"), "  ", cell))
 
 
 def _aligned(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -43,7 +43,7 @@ def sql(
     if common.json:
         emit(answer.to_json())
     else:
-        table(answer.columns, json_rows(answer.arrow))
+        table(answer.columns, json_rows(answer.arrow), records_if_wide=True)
         say(verdict(answer.as_of), style="dim" if answer.as_of.complete else "yellow")
     return DONE if answer.as_of.complete else ATTENTION
 

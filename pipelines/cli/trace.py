@@ -10,7 +10,8 @@ from rich.text import Text
 from cdc.relation import TableName
 from lakehouse.lake import Lake
 from lakehouse.life import Change
-from pipelines.cli.console import COMMON, DONE, Common, emit, out, say, shown
+from lakehouse.sql import spelled_out
+from pipelines.cli.console import COMMON, DONE, Common, emit, note, out, say, shown
 from pipelines.config import load
 from pipelines.errors import CommandInvalid
 
@@ -31,6 +32,8 @@ def trace(table: str, *key: str, common: Common = COMMON) -> int:
         name = TableName.parse(table)
     except ValueError as error:
         raise CommandInvalid(str(error), subject="rireki trace", fix="rireki trace schema.table KEY") from error
+    if not key:
+        raise CommandInvalid("which row? its key is missing", subject="rireki trace", fix=f"rireki trace {name} KEY")
     # Several values are one key: the lake takes them as a JSON array.
     wanted = key[0] if len(key) == 1 else json.dumps(key)
     changes = Lake.open(load(common.config).lake_root()).trace(name, wanted)
@@ -39,7 +42,12 @@ def trace(table: str, *key: str, common: Common = COMMON) -> int:
         return DONE
     for change in changes:
         show(change)
-    say(f"{len(changes)} changes of {name} {', '.join(key)}", style="dim")
+    told = f"{name} {', '.join(key)}"
+    if changes:
+        say(f"{len(changes)} {'change' if len(changes) == 1 else 'changes'} of {told}", style="dim")
+    else:
+        say(f"no row ever had this key: {told}", style="yellow")
+        note(f"some of its rows: rireki sql 'FROM {spelled_out(name)} LIMIT 3'")
     return DONE
 
 
@@ -48,10 +56,13 @@ def show(change: Change) -> None:
     when = change.committed_at.replace("T", " ")
     if change.between is not None:
         reason = f"nobody can: it was between {change.between.from_lsn} ({change.between.from_time}) and this copy"
-    out.print(Text.assemble((f"{when}  ", "dim"), (_WORDS[change.op], "bold"), f" by {who}: {reason}"))
+    # A copy tells what is there, not who made it so.
+    by = "" if change.op == "copy" and change.between is None else f" by {who}: {reason}"
+    out.print(Text.assemble((f"{when}  ", "dim"), (_WORDS[change.op], "bold"), by))
     for line in values(change):
         out.print(Text(f"    {line}"))
-    told = f"    {change.lsn} #{change.ordinal}, transaction {change.xid}, {change.file}"
+    transaction = "" if change.xid is None else f" #{change.ordinal}, transaction {change.xid}"
+    told = f"    {change.lsn}{transaction}, {change.file}"
     out.print(Text(told, style="dim"))
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from rich.console import Console
 
 from infra.postgres import Postgres
-from pipelines.cli import COMMANDS, run
+from pipelines.cli import COMMANDS, console, run
 from pipelines.setup import render
 from tests.conftest import Database
 
@@ -138,6 +141,31 @@ def test_trace_tells_who_and_why(rireki: Commands) -> None:
         ("update", "operator:sato", "correction"),
     ]
     assert "operator:sato: correction" in rireki("trace", "shop.values", "1")
+
+
+def test_a_column_that_is_not_there_names_the_query_that_shows_those_that_are(rireki: Commands) -> None:
+    refused = rireki.json("sql", "SELECT nmae FROM shop.values", code=2)["error"]["next"]
+
+    assert refused.endswith('rireki sql \'FROM "shop"."values" LIMIT 1\'')
+    assert rireki.json("sql", 'FROM "shop"."values" LIMIT 1')["columns"][:2] == ["id", "amount"]
+
+
+def test_trace_without_a_key_is_refused_and_a_key_that_never_was_is_said(rireki: Commands) -> None:
+    assert rireki.json("trace", "shop.values", code=2)["error"]["next"] == "rireki trace shop.values KEY"
+    assert "no row ever had this key: shop.values 77" in rireki("trace", "shop.values", "77")
+
+
+def test_what_would_be_folded_beyond_legibility_is_shown_a_column_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = ["8f7c2a9e-6d0b-5b0c-8d55-0a4f3f1f9b11", "2026-11-25T13:12:30.255767Z", None]
+
+    def printed(width: int) -> list[str]:
+        shown = StringIO()
+        monkeypatch.setattr(console, "out", Console(file=shown, force_terminal=True, width=width))
+        console.table(["id", "seen", "gone"], [row], records_if_wide=True)
+        return re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue()).splitlines()
+
+    assert len(printed(80)) == 2
+    assert printed(50) == ["— 1 —", f"id    {row[0]}", f"seen  {row[1]}", "gone  ∅"]
 
 
 def test_history_tells_a_rows_states_with_their_ends(rireki: Commands) -> None:
