@@ -36,6 +36,7 @@ from lakehouse.log import DeltaLog, marker
 from lakehouse.stored_rows import as_stored
 from lakehouse.table_state import Action, LiveFile
 
+_COPIES = "rireki/copy/"
 _BOUNDED = ("_commit_lsn", "_ordinal", "_committed_at")
 
 
@@ -62,7 +63,7 @@ class Changelog:
     def __init__(self, log: DeltaLog, stream: str) -> None:
         self._log = log
         self._stream = f"rireki/{stream}"
-        self._copies = f"rireki/copy/{stream}"
+        self._copies = _COPIES + stream
         self._lock = Lock()  # one thread appends, another reads back
         self.generations: Generations = generations.NONE
         self._reload()
@@ -76,6 +77,11 @@ class Changelog:
     def copied_at(self) -> Lsn | None:
         """The newest copy's snapshot."""
         return _lsn(self._log.marker(self._copies))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Another stream has copied the table, and this one hasn't."""
+        return self.copied_at is None and any(name.startswith(_COPIES) for name in self._log.state.markers)
 
     @property
     def first_copy(self) -> Lsn | None:

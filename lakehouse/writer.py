@@ -316,8 +316,10 @@ class LakeWriter:
         self._checkpoints.close()
 
     def _written(self) -> list[WrittenTable]:
+        """This stream's tables: those of another have their own writer."""
         with self._lock:
-            return sorted(self._tables.values(), key=lambda table: table.name)
+            ours = [table for table in self._tables.values() if not table.changelog.is_foreign]
+        return sorted(ours, key=lambda table: table.name)
 
     def _append(self, table: WrittenTable, append: Callable[[], pa.Table | None], reaches: Lsn) -> None:
         try:

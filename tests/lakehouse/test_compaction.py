@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from unittest.mock import patch
 
+import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -142,6 +143,21 @@ def test_both_streams_merging_the_same_files_merge_them_once(local_root: LakeRoo
 
     one.change(100)
     assert with_polars(local_root, local_root.uri_of("transactions")).num_rows == 2 * FAN_IN + 1
+
+
+def test_a_stream_leaves_the_tables_of_another_to_their_own_writer(local_root: LakeRoot) -> None:
+    one = Stream(local_root, "one")
+    for number in range(FAN_IN):
+        one.change(number)
+    files = len(state(local_root, "changelog/public/users").files)
+    other = Stream(local_root, "other")
+
+    other.writer.compact()
+
+    assert len(state(local_root, "changelog/public/users").files) == files
+    one.change(100)
+    rows = with_polars(local_root, local_root.uri("changelog", USERS.name)).filter(pc.field("_op") == "insert")
+    assert sorted(rows["id"].to_pylist()) == [*range(FAN_IN), 100]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
