@@ -11,7 +11,7 @@ from tests.benchmarks.capture.bench import PATIENCE_S, ROWS, Bench, Figure
 _PIECES = 10
 
 
-def copy(bench: Bench) -> Figure:
+def copy(bench: Bench) -> list[Figure]:
     """Five times as many rows as the other measurements have changes."""
     rows = 5 * bench.rows
     dsn = bench.database("copy")
@@ -23,11 +23,11 @@ def copy(bench: Bench) -> Figure:
     _raw_seconds(bench, dsn)
     peer_s = _raw_seconds(bench, dsn)
     ours = bench.drain(bench.lake(dsn, copy_workers=2), beat(dsn))
-    return Figure(
+    figure = Figure(
         "copy",
         "two raw COPYs / copy with two workers",
         peer_s / ours["copied_s"],
-        ">= 0.5",
+        0.5,
         {
             "rows": rows,
             "peer_s": peer_s,
@@ -37,6 +37,7 @@ def copy(bench: Bench) -> Figure:
             "peak_with_cut_MiB": ours["peak_bytes"] >> 20,
         },
     )
+    return [figure]
 
 
 def _raw_seconds(bench: Bench, dsn: str) -> float:
