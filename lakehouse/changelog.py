@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 
@@ -168,15 +168,25 @@ class Changelog:
                 self._commit(found.stored.empty_table(), found, [], {})
 
     def hold(self, from_lsn: Lsn, hold: Hold) -> None:
-        """Let the state stay as it was before ``from_lsn`` until a copy follows. Does nothing within another hold."""
+        """Let the state stay as it was before ``from_lsn`` until a copy follows. Does nothing within another hold, but
+        for what is quarantined: the copy that ends the other may lie before it.
+        """
         with self._lock:
             self._settle()
             found = self.generations
-            if found.held_at(from_lsn) is None:
+            other = found.held_at(from_lsn)
+            if other is None or (hold.quarantined and not found.is_quarantined(from_lsn)):
                 held = found.holding(from_lsn, hold)
                 if self.copied_at is not None and self.copied_at > from_lsn:
                     held = held.ended_by(self.copied_at, found)
                 self._commit(found.stored.empty_table(), held, [], {})
+
+    def lacking(self, changes: Sequence[TableChanges]) -> list[TableChanges]:
+        """Those of the changes that aren't here yet."""
+        with self._lock:
+            self._settle()
+            found = [replace(one, rows=self._not_here_yet(one.rows)) for one in changes]
+        return [one for one in found if one.rows.num_rows]
 
     def refuse(self, from_lsn: Lsn, reason: str, certain: Lsn) -> None:
         """Hold the table because its changes from there on can't be taken: they are in the quarantine."""
@@ -190,6 +200,7 @@ class Changelog:
 
         ``released``: see `Generations.replayed`.
         """
+        known = self._places(changes)
         with self._lock:
             self._settle()
             if not any(one.hold.quarantined for one in self.generations.held()):
@@ -197,12 +208,26 @@ class Changelog:
             shapes = [(Lsn(one.rows["_commit_lsn"][0].as_py()), one.relation) for one in changes]
             found = self.generations.replayed(shapes, released)
             parts = [
-                as_stored(one.rows, found.at(from_lsn), found.stored)
+                as_stored(_but(one.rows, known), found.at(from_lsn), found.stored)
                 for one, (from_lsn, _) in zip(changes, shapes, strict=True)
             ]
             rows = pa.concat_tables(parts)
             self._commit(rows, found, [], {})
             return rows
+
+    def _places(self, changes: Sequence[TableChanges]) -> set[tuple[int, int]]:
+        """Where in the log the changes lie that are here already: a part of what was put aside may have come again,
+        after a crash, in a batch that could be taken.
+        """
+        lsns = [one.rows["_commit_lsn"] for one in changes if one.rows.num_rows]
+        if not lsns or not self.generations.all:
+            return set()
+        first, last = min(lsn[0].as_py() for lsn in lsns), max(lsn[-1].as_py() for lsn in lsns)
+        return {
+            place
+            for rows in self.stretches(Lsn(first).before(), Lsn(last), 1 << 17)
+            for place in _places_of(rows.filter(pc.field("_xid").is_valid()))  # a copy's rows have none
+        }
 
     def compact(self) -> int:
         """Merge small files of one day; how many went. Appending isn't kept waiting."""
@@ -368,6 +393,16 @@ class Changelog:
     def _reload(self) -> None:
         state = self._log.state
         self.generations = Generations.read(state.schema, state.properties) if state.exists else generations.NONE
+
+
+def _places_of(rows: pa.Table) -> list[tuple[int, int]]:
+    return list(zip(rows["_commit_lsn"].to_pylist(), rows["_ordinal"].to_pylist(), strict=True))
+
+
+def _but(rows: pa.Table, known: set[tuple[int, int]]) -> pa.Table:
+    if not known:
+        return rows
+    return rows.filter(pa.array([place not in known for place in _places_of(rows)], pa.bool_()))
 
 
 def _in_runs(changes: Sequence[tuple[Relation, pa.Table]]) -> list[tuple[Relation, pa.Table]]:

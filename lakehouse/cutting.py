@@ -18,7 +18,7 @@ from lakehouse import parquet
 from lakehouse.changelog import Changelog
 from lakehouse.current import Current
 from lakehouse.cuts import Cut, Cuts, Gap
-from lakehouse.errors import LakeUnreachable, TwoWriters
+from lakehouse.errors import NOT_OF_ONE_TABLE
 from lakehouse.generation import Generation, Hold
 from lakehouse.generations import Generations
 from lakehouse.side_by_side import THREADS, each
@@ -154,8 +154,8 @@ class Cutting:
     def _step_alone(self, step: _Step, to: Lsn, source_time: datetime) -> tuple[TableName, int]:
         try:
             return self._step(step, to, source_time)
-        except (LakeUnreachable, TwoWriters, MemoryError):
-            raise  # of the lake or of this process, not of the table
+        except NOT_OF_ONE_TABLE:
+            raise
         except Exception as error:
             self._hold_back(step, f"its changes can't be applied: {error}")
             return step.table.name, step.table.current.version

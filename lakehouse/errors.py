@@ -117,3 +117,7 @@ class QueryRefused(LakeError):
 
 class EngineMissing(LakeError):
     default_fix = "pip install duckdb-extensions duckdb-extension-{subject}, of DuckDB's own version"
+
+
+# Of the store, or of this process: whatever else a table's writing raises is that table's alone.
+NOT_OF_ONE_TABLE = (LakeUnreachable, BucketMissing, ConditionalPutRefused, TwoWriters, MemoryError)

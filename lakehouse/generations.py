@@ -87,6 +87,16 @@ class Generations:
         """The stretch that ``lsn`` lies in."""
         return next((one for one in self.held() if one.at < lsn and (one.until is None or lsn < one.until)), None)
 
+    def is_quarantined(self, lsn: Lsn) -> bool:
+        """Whether the stretch that ``lsn`` lies in waits for a quarantine, beside whatever else it waits for."""
+        return any(
+            one.hold is not None
+            and one.hold.quarantined
+            and not any(o.copied and o.from_lsn >= one.from_lsn for o in self.all)
+            for one in self.all
+            if one.from_lsn <= lsn
+        )
+
     def released(self) -> Iterator[Held]:
         """Stretches of cuts that have the state of before, though the table has gone on through them since."""
         for one in self.all:

@@ -24,7 +24,7 @@ from lakehouse.checkpoints import Checkpoints
 from lakehouse.current import Current
 from lakehouse.cuts import Cut, Cuts, Gap
 from lakehouse.cutting import Cutting, WrittenTable
-from lakehouse.errors import BeyondLake
+from lakehouse.errors import NOT_OF_ONE_TABLE, BeyondLake, NameCollision
 from lakehouse.generation import NOTHING_VOUCHED, Generation, Held, Hold, Vouched
 from lakehouse.log import DeltaLog
 from lakehouse.names import from_segment
@@ -197,13 +197,21 @@ class LakeWriter:
     def stage(self, part: Part, staged: StagedRows, vouched: Vouched = NOTHING_VOUCHED) -> StagedRows:
         """Write a part of a large transaction into files that no version holds yet; durable with ``append``.
 
-        Raises NameCollision.
+        What one table can't take goes to the quarantine, as with ``append``. Raises NameCollision.
         """
 
         self._refuse(part.raw, vouched)
 
         def stage(item: tuple[TableName, list[TableChanges]]) -> tuple[TableName, Staged | None]:
-            return item[0], self._table(item[0]).changelog.stage(item[1], staged.get(item[0]), vouched)
+            name, changes = item
+            table, parts = self._table(name), staged.get(name)
+            try:
+                return name, table.changelog.stage(changes, parts, vouched)
+            except (NameCollision, *NOT_OF_ONE_TABLE):
+                raise
+            except Exception as error:
+                self._put_aside(table, changes, error, vouched)
+                return name, parts
 
         written = each(self._appending, stage, _by_table(part.tables).items())
         return {**staged, **{name: rows for name, rows in written if rows is not None}}
@@ -215,7 +223,8 @@ class LakeWriter:
 
     def append(self, batch: Batch, staged: StagedRows = NOTHING_STAGED, vouched: Vouched = NOTHING_VOUCHED) -> None:
         """Make a batch durable: every table's changelog, then ``transactions``. Rows that are there already are
-        skipped, and so are rows that a table's first copy has covered. Raises NameCollision.
+        skipped, and so are rows that a table's first copy has covered. What one table can't take goes to the
+        quarantine and holds that table; no other waits for it. Raises NameCollision: such changes come as ``raw``.
 
         ``staged``: the parts of the one transaction that this batch ends. They are committed with it.
         """
@@ -225,7 +234,14 @@ class LakeWriter:
         def append(item: tuple[TableName, list[TableChanges]]) -> None:
             name, reaches = item[0], batch.end_lsn.before()
             table, parts = self._table(name), staged.get(name)
-            self._append(table, lambda: table.changelog.append(item[1], batch.end_lsn, parts, vouched), reaches)
+            try:
+                self._append(table, lambda: table.changelog.append(item[1], batch.end_lsn, parts, vouched), reaches)
+            except (NameCollision, *NOT_OF_ONE_TABLE):
+                raise
+            except Exception as error:
+                self._put_aside(table, item[1], error, vouched)
+                if parts:  # these were written before
+                    table.changelog.append([], batch.end_lsn, parts, vouched)
             if parts:
                 self._tails.doubt(name, reaches)  # too much to be kept: what was staged is only in the changelog
 
@@ -241,10 +257,25 @@ class LakeWriter:
             first = Lsn(one.rows["_commit_lsn"][0].as_py())
             self._table(one.name).changelog.refuse(first, one.reason, vouched.certain_of(one.name))
 
-    def quarantined(self, name: TableName) -> list[RawChanges]:
+    def _put_aside(
+        self, table: WrittenTable, changes: Sequence[TableChanges], error: Exception, vouched: Vouched
+    ) -> None:
+        """What a table's changelog can't take is durable in the quarantine instead, and holds the table. Raises
+        ``error`` where there is nothing to hold.
+        """
+        lacking = table.changelog.lacking(changes)
+        if not lacking or not table.changelog.generations.all:
+            raise error
+        reason = f"its changes can't be written: {error}"
+        self._quarantine.append_decoded(lacking, reason)
+        first = min(Lsn(one.rows["_commit_lsn"][0].as_py()) for one in lacking)
+        as_before = all(self.fits(one.relation) for one in lacking)
+        table.changelog.refuse(first, reason, first.before() if as_before else vouched.certain_of(table.name))
+
+    def quarantined(self, name: TableName) -> list[RawChanges | TableChanges]:
         """What the quarantine holds of a table that is held for its sake, in order."""
         held = self.held(name)
-        return [] if held is None or not held.hold.quarantined else list(self._quarantine.held(name, held.at))
+        return [] if held is None or not held.hold.quarantined else self._quarantine.held(name, held.at)
 
     def replay(self, name: TableName, changes: Sequence[TableChanges], *, carried: bool) -> int:
         """Take what the quarantine held, as ``changes``; durable when this returns. Returns how many there were.

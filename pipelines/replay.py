@@ -14,11 +14,12 @@ from cdc.batch import RawChanges, TableChanges
 from cdc.catalogue import Catalogue, PublishedTable
 from cdc.context import ResyncRequest
 from cdc.copy import decoder_of
-from cdc.errors import RirekiError
+from cdc.errors import RirekiError, SourceUnreachable
 from cdc.protocol import parse_relation
 from cdc.raw import decoded
 from cdc.relation import Relation, TableName
 from lakehouse.columns import TableColumns
+from lakehouse.errors import NOT_OF_ONE_TABLE
 from lakehouse.writer import LakeWriter
 from pipelines.progress import OnProgress, Replayed, Waiting
 from pipelines.watch import Watch
@@ -47,14 +48,19 @@ class Replays:
         try:
             now = {table.relation.name: table.relation for table in self._catalogue.published(self._publication)}
             changes = [self._taken(one, now.get(name)) for one in raw]
+            carried = len(raw) == 1 and self._watch.carries(changes[0].relation)
+            rows = self._writer.replay(name, changes, carried=carried)
+        except (SourceUnreachable, *NOT_OF_ONE_TABLE):
+            raise
         except (RirekiError, ValueError, TypeError, ArithmeticError, LookupError) as error:
             self._tell(Waiting(f"{name} stays in quarantine: {error}"))
             return
-        carried = len(raw) == 1 and self._watch.carries(changes[0].relation)
-        self._tell(Replayed(name, self._writer.replay(name, changes, carried=carried), carried))
+        self._tell(Replayed(name, rows, carried))
 
-    def _taken(self, one: RawChanges, now: Relation | None) -> TableChanges:
+    def _taken(self, one: RawChanges | TableChanges, now: Relation | None) -> TableChanges:
         """Raises what stands against it still."""
+        if isinstance(one, TableChanges):  # read long ago, and not written
+            return one
         then = self._catalogue.describe(parse_relation(one.announced))
         relation = _with_names_of(then, now)
         TableColumns.of(relation)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from cdc.relation import TableName
 from cdc.slot import read_slot
+from lakehouse.changelog import Changelog
+from lakehouse.generations import Generations
 from lakehouse.history_build import build_history
+from lakehouse.table_state import LiveFile
 from pipelines.cli import run
 from pipelines.doctor import State, checks
 from pipelines.resync import request_resync
@@ -129,6 +133,58 @@ def test_a_replay_that_cannot_tell_all_is_followed_by_a_copy(streamed: Pipeline)
     assert rows(streamed, "public.t") == [(1, "eins", 11), (4, "four", 44), (20, "two", 7)]
     assert streamed.lake().sql("FROM public.t").as_of.complete
     assert next(change.op for change in streamed.lake().trace(T, "4")) == "insert"
+
+
+class Poison:
+    """A writer that can't put one value into a file of one table, until it is mended."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.mend, write = monkeypatch.undo, Changelog._written
+
+        def refuse(changelog: Changelog, rows: pa.Table, found: Generations) -> list[LiveFile]:
+            if "a" in rows.column_names and "poison" in rows["a"].to_pylist():
+                raise pa.ArrowInvalid("no such value")
+            return write(changelog, rows, found)
+
+        monkeypatch.setattr(Changelog, "_written", refuse)
+
+
+@pytest.mark.parametrize("pipeline", ["file"], indirect=True)
+def test_what_a_changelog_cannot_write_waits_and_is_replayed_at_its_own_commits(
+    streamed: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = Poison(monkeypatch)
+    before = rows(streamed, "public.t")
+    streamed.database.execute(
+        "INSERT INTO t VALUES (4, 'four')",
+        "BEGIN; UPDATE t SET a = 'poison' WHERE id = 1; INSERT INTO other VALUES (1); COMMIT",
+    )
+    with streamed.database.connect() as connection:
+        ((then,),) = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchall()
+    streamed.drain()
+    streamed.database.execute("UPDATE t SET a = 'eins' WHERE id = 1", "INSERT INTO other VALUES (2)")
+    streamed.drain()
+
+    assert rows(streamed, "public.t") == before
+    assert rows(streamed, "public.other") == [(1,), (2,)]
+    ((gap),) = streamed.lake().sql("FROM public.t").as_of.gaps
+    assert gap.to_lsn is None and "no such value" in gap.reason
+    with streamed.database.connect() as connection:
+        slot = read_slot(connection, streamed.database.name)  # type: ignore[arg-type]
+    assert slot is not None and slot.confirmed_flush > gap.from_lsn
+
+    request_resync(streamed.config, [T], reason="", replay=True)
+    streamed.drain()  # nothing is mended yet: it stays there, and nobody's stream ends
+    assert rows(streamed, "public.t") == before
+    poison.mend()
+    request_resync(streamed.config, [T], reason="", replay=True)
+    streamed.drain()
+
+    assert rows(streamed, "public.t") == [(1, "eins"), (2, "two"), (3, "three"), (4, "four")]
+    assert rows(streamed, "public.t", at=then) == [(1, "poison"), (2, "two"), (3, "three"), (4, "four")]
+    assert streamed.lake().sql("FROM public.t").as_of.complete
+    assert [change.op for change in streamed.lake().trace(T, "1")] == ["copy", "update", "update"]
+    assert streamed.reconcile_drained().mismatches == 0
 
 
 @pytest.mark.parametrize("pipeline", ["file"], indirect=True)
