@@ -1,4 +1,4 @@
-"""The products that users log in to, as registered."""
+"""The products that users log in to, as registered. Whoever changes one acts for nobody (handle.NOBODY)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from uuid import UUID, uuid4
 
+from psycopg.rows import DictRow
+
+from services.auth.events import CLIENT_ENDED, CLIENT_REGISTERED, CLIENT_SECRET_ADDED, CLIENT_SECRETS_ENDED
 from services.auth.secrets import among_secrets
 from services.shared.errors import Conflict, InvalidRequest, NotFound
+from services.shared.event import EventType, record
 from services.shared.transaction import TenantTransaction
 
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
@@ -115,11 +120,14 @@ def register(
         raise InvalidRequest("a client needs 1 to 20 redirect addresses")
     for uri in (*redirect_uris, *post_logout_redirect_uris):
         _refuse_unsafe(uri)
+    id = uuid4()
     touched = transaction.execute(
-        "INSERT INTO auth.clients (client_id, name, auth_method, redirect_uris, post_logout_redirect_uris, scopes, "
-        "may_refresh, may_introspect, requires_second_factor) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
-        "ON CONFLICT DO NOTHING",
+        "INSERT INTO auth.clients (id, tenant_id, version, client_id, name, auth_method, redirect_uris, "
+        "post_logout_redirect_uris, scopes, may_refresh, may_introspect, requires_second_factor) "
+        "VALUES (%s, %s, 1, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (client_id) DO NOTHING",
         (
+            id,
+            transaction.tenant_id,
             client_id,
             name,
             auth_method,
@@ -133,6 +141,7 @@ def register(
     )
     if touched == 0:
         raise Conflict(f"there is a client {client_id} already", fix="choose another client_id")
+    record(transaction, CLIENT_REGISTERED, id, 1)
     if auth_method == "none":
         return None
     return _new_secret(transaction, client_id)
@@ -140,33 +149,37 @@ def register(
 
 def add_secret(transaction: TenantTransaction, client_id: str) -> str:
     """One more, told this once; the earlier ones work until they are ended. Raises NotFound, Conflict."""
-    if _known(transaction, client_id).auth_method == "none":
+    client = _take(transaction, client_id)
+    if client["auth_method"] == "none":
         raise Conflict(f"{client_id} is a public client: it has no secret")
+    _change(transaction, client["id"], CLIENT_SECRET_ADDED)
     return _new_secret(transaction, client_id)
 
 
 def end_old_secrets(transaction: TenantTransaction, client_id: str) -> int:
     """All but the newest stop working. How many. Raises NotFound."""
-    _known(transaction, client_id)
+    client = _take(transaction, client_id)
     with among_secrets(transaction):
-        return transaction.execute(
+        ended = transaction.execute(
             "UPDATE auth.client_secrets AS s SET ended_at = now() WHERE client_id = %(id)s AND ended_at IS NULL AND "
             "created_at < (SELECT max(created_at) FROM auth.client_secrets WHERE client_id = %(id)s)",
             {"id": client_id},
         )
+    if ended:
+        _change(transaction, client["id"], CLIENT_SECRETS_ENDED)
+    return ended
 
 
 def end(transaction: TenantTransaction, client_id: str) -> None:
     """Nobody logs in to it any more, and its refresh tokens stop working. Raises NotFound."""
-    _known(transaction, client_id)
-    transaction.execute("UPDATE auth.clients SET ended_at = now() WHERE client_id = %s", (client_id,))
+    _change(transaction, _take(transaction, client_id)["id"], CLIENT_ENDED, ends=True)
 
 
 def registered(transaction: TenantTransaction) -> list[dict[str, Any]]:
     """All that haven't ended, as they were registered, each with the number of its secrets."""
     found = transaction.rows(
-        "SELECT client_id, name, auth_method, redirect_uris, post_logout_redirect_uris, may_refresh, may_introspect, "
-        "requires_second_factor, created_at FROM auth.clients WHERE ended_at IS NULL ORDER BY client_id"
+        "SELECT id, client_id, name, auth_method, redirect_uris, post_logout_redirect_uris, may_refresh, "
+        "may_introspect, requires_second_factor, created_at FROM auth.clients WHERE ended_at IS NULL ORDER BY client_id"
     )
     with among_secrets(transaction):
         counted = transaction.rows(
@@ -176,11 +189,25 @@ def registered(transaction: TenantTransaction) -> list[dict[str, Any]]:
     return [{**row, "secrets": secrets_of.get(row["client_id"], 0)} for row in found]
 
 
-def _known(transaction: TenantTransaction, client_id: str) -> Client:
-    client = find(transaction, client_id)
-    if client is None:
+def _take(transaction: TenantTransaction, client_id: str) -> DictRow:
+    """Kept from others until the end: they take turns."""
+    row = transaction.row(
+        "SELECT id, auth_method FROM auth.clients WHERE client_id = %s AND ended_at IS NULL FOR NO KEY UPDATE",
+        (client_id,),
+    )
+    if row is None:
         raise NotFound(f"there is no client {client_id}", fix="python -m services.auth.registry clients list")
-    return client
+    return row
+
+
+def _change(transaction: TenantTransaction, id: UUID, event_type: EventType, *, ends: bool = False) -> None:
+    row = transaction.row(
+        "UPDATE auth.clients SET version = version + 1, ended_at = CASE WHEN %s THEN now() END "
+        "WHERE id = %s RETURNING version",
+        (ends, id),
+    )
+    assert row is not None
+    record(transaction, event_type, id, row["version"])
 
 
 def _new_secret(transaction: TenantTransaction, client_id: str) -> str:

@@ -17,8 +17,12 @@ GRANT = Aggregate("grant", "auth", "grants")
 UPSTREAM = Aggregate("upstream", "auth", "upstreams")
 UPSTREAM_LINK = Aggregate("upstream_link", "auth", "upstream_links")
 
+# What operators configure for every tenant: these events belong to nobody (handle.NOBODY).
+CLIENT = Aggregate("client", "auth", "clients")
+SIGNING_KEY = Aggregate("signing_key", "auth", "signing_keys")
+
 # Each after those that it refers to.
-AGGREGATES = (ACCOUNT, FACTOR, UPSTREAM, SESSION, GRANT, UPSTREAM_LINK)
+AGGREGATES = (CLIENT, SIGNING_KEY, ACCOUNT, FACTOR, UPSTREAM, SESSION, GRANT, UPSTREAM_LINK)
 
 
 STATES = Path(__file__).with_name("states")
@@ -48,6 +52,13 @@ UPSTREAM_CONNECTED = _event("upstream.connected", 1, UPSTREAM)
 UPSTREAM_ENDED = _event("upstream.ended", 1, UPSTREAM)
 UPSTREAM_LINKED = _event("upstream.linked", 1, UPSTREAM_LINK)
 UPSTREAM_UNLINKED = _event("upstream.unlinked", 1, UPSTREAM_LINK)
+CLIENT_REGISTERED = _event("client.registered", 1, CLIENT)
+CLIENT_SECRET_ADDED = _event("client_secret.added", 1, CLIENT)
+CLIENT_SECRETS_ENDED = _event("client_secrets.ended", 1, CLIENT)
+CLIENT_ENDED = _event("client.ended", 1, CLIENT)
+SIGNING_KEY_MADE = _event("signing_key.made", 1, SIGNING_KEY)
+SIGNING_KEY_PROMOTED = _event("signing_key.promoted", 1, SIGNING_KEY)
+SIGNING_KEY_RETIRED = _event("signing_key.retired", 1, SIGNING_KEY)
 # Written by auth.reorganise (migrations/0015).
 ACCOUNT_REHOMED = _event("account.rehomed", 1, ACCOUNT)
 FACTOR_REHOMED = _event("factor.rehomed", 1, FACTOR)
@@ -73,6 +84,13 @@ ALL = (
     UPSTREAM_ENDED,
     UPSTREAM_LINKED,
     UPSTREAM_UNLINKED,
+    CLIENT_REGISTERED,
+    CLIENT_SECRET_ADDED,
+    CLIENT_SECRETS_ENDED,
+    CLIENT_ENDED,
+    SIGNING_KEY_MADE,
+    SIGNING_KEY_PROMOTED,
+    SIGNING_KEY_RETIRED,
     ACCOUNT_REHOMED,
     FACTOR_REHOMED,
 )

@@ -12,17 +12,19 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import uuid4
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, RSAKey
 
+from services.auth.events import SIGNING_KEY_MADE, SIGNING_KEY_PROMOTED, SIGNING_KEY_RETIRED
 from services.auth.handle import NOBODY
 from services.auth.secrets import among_secrets
 from services.auth.vault import Vault
 from services.shared.context import Context
 from services.shared.errors import Conflict
+from services.shared.event import record
 from services.shared.transaction import Database, TenantTransaction
 
 ALGORITHM = "RS256"  # the one that every client must understand
@@ -106,7 +108,7 @@ class Keys:
             return self._ring
 
 
-def rotate(database: Database, vault: Vault, *, at_once: bool = False) -> tuple[str, str]:
+def rotate(database: Database, vault: Vault, operator: Context, *, at_once: bool = False) -> tuple[str, str]:
     """The next key becomes the current one, the current one is retired, a new next one is made. New current, new next.
 
     ``at_once``: don't wait until the next key has been published for long enough; whoever caches the set will meet
@@ -114,7 +116,7 @@ def rotate(database: Database, vault: Vault, *, at_once: bool = False) -> tuple[
 
     Raises Conflict when the next key hasn't been published for long enough.
     """
-    with database.tenant_transaction(_context()) as transaction:
+    with database.tenant_transaction(operator) as transaction:
         transaction.execute("SELECT pg_advisory_xact_lock(hashtextextended('auth/signing-keys', 0))")
         ready = transaction.row(
             "SELECT kid, created_at <= now() - %s AS ready FROM auth.signing_keys WHERE state = 'next'", (_AHEAD,)
@@ -126,10 +128,17 @@ def rotate(database: Database, vault: Vault, *, at_once: bool = False) -> tuple[
                 f"the next key was published less than {_AHEAD} ago",
                 fix="wait, or say --at-once if the current key has leaked",
             )
-        transaction.execute(
-            "UPDATE auth.signing_keys SET state = 'retired', retired_at = now() WHERE state = 'current'"
+        retired = transaction.row(
+            "UPDATE auth.signing_keys SET state = 'retired', retired_at = now(), version = version + 1 "
+            "WHERE state = 'current' RETURNING id, version"
         )
-        transaction.execute("UPDATE auth.signing_keys SET state = 'current', current_at = now() WHERE state = 'next'")
+        promoted = transaction.row(
+            "UPDATE auth.signing_keys SET state = 'current', current_at = now(), version = version + 1 "
+            "WHERE state = 'next' RETURNING id, version"
+        )
+        assert retired is not None and promoted is not None
+        record(transaction, SIGNING_KEY_RETIRED, retired["id"], retired["version"])
+        record(transaction, SIGNING_KEY_PROMOTED, promoted["id"], promoted["version"])
         return ready["kid"], _make(transaction, vault, "next")
 
 
@@ -137,7 +146,7 @@ def ring(database: Database) -> list[dict[str, Any]]:
     """Every key that there ever was, the newest first, and until when it is published."""
     with database.tenant_reading(_context()) as reading:
         return reading.rows(
-            "SELECT kid, state, created_at, current_at, retired_at, retired_at + %s AS published_until "
+            "SELECT id, kid, state, created_at, current_at, retired_at, retired_at + %s AS published_until "
             "FROM auth.signing_keys ORDER BY created_at DESC",
             (_KEPT,),
         )
@@ -145,12 +154,20 @@ def ring(database: Database) -> list[dict[str, Any]]:
 
 def _make(transaction: TenantTransaction, vault: Vault, state: str) -> str:
     key = RSAKey.generate_key(2048, {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
-    kid = str(key.kid)
+    kid, id = str(key.kid), uuid4()
     transaction.execute(
-        "INSERT INTO auth.signing_keys (kid, public_jwk, state, current_at) "
-        "VALUES (%(kid)s, %(jwk)s::jsonb, %(state)s, CASE WHEN %(state)s = 'current' THEN now() END)",
-        {"kid": kid, "jwk": json.dumps(key.as_dict(private=False)), "state": state},
+        "INSERT INTO auth.signing_keys (id, tenant_id, version, kid, public_jwk, state, current_at) "
+        "VALUES (%(id)s, %(nobody)s, 1, %(kid)s, %(jwk)s::jsonb, %(state)s, "
+        "CASE WHEN %(state)s = 'current' THEN now() END)",
+        {
+            "id": id,
+            "nobody": NOBODY,
+            "kid": kid,
+            "jwk": json.dumps(key.as_dict(private=False)),
+            "state": state,
+        },
     )
+    record(transaction, SIGNING_KEY_MADE, id, 1)
     with among_secrets(transaction):
         transaction.execute(
             "INSERT INTO auth.signing_key_secrets (kid, sealed) VALUES (%s, %s)",
@@ -160,4 +177,4 @@ def _make(transaction: TenantTransaction, vault: Vault, state: str) -> str:
 
 
 def _context() -> Context:
-    return Context(NOBODY, "system", "auth", "signing-keys", UUID(int=0))
+    return Context(NOBODY, "system", "auth", "signing-keys", uuid4())

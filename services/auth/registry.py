@@ -9,19 +9,21 @@ clients end CLIENT_ID
 keys list
 keys rotate [--at-once]             once a quarter; at once if the current one has leaked
 
+What changes something is an event that says who (--actor; else who is logged in here), when and why (--reason).
 Needs AUTH_DSN, and for keys AUTH_MASTER_KEY. Prints JSON, a line each. Exit codes: 0 done, 2 refused or failed.
 """
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
+from uuid import uuid4
 
 import psycopg
 
@@ -60,10 +62,10 @@ def _run(given: argparse.Namespace, database: Database) -> Iterator[Told]:
             yield from keys.ring(database)
         case "keys", _:
             vault = Vault(master_key_of(secret_of(os.environ, "AUTH_MASTER_KEY")))
-            current, following = keys.rotate(database, vault, at_once=given.at_once)
+            current, following = keys.rotate(database, vault, _operator(given), at_once=given.at_once)
             yield {"current": current, "next": following}
         case _, command:
-            with database.tenant_transaction(Context(NOBODY, "operator", "registry", "registry", UUID(int=0))) as open:
+            with database.tenant_transaction(_operator(given)) as open:
                 told = list(_clients(given, command, open))
             yield from told
 
@@ -94,6 +96,18 @@ def _clients(given: argparse.Namespace, command: str, transaction: TenantTransac
             yield {"client_id": given.client_id, "ended": True}
 
 
+def _operator(given: argparse.Namespace) -> Context:
+    id = uuid4()
+    return Context(NOBODY, "operator", given.actor or _logged_in(), f"registry-{id}", id, reason=given.reason)
+
+
+def _logged_in() -> str:
+    try:
+        return f"operator:{getpass.getuser()}"
+    except (KeyError, OSError) as error:  # an account without a name, as in a container
+        raise StartupError("can't be told from here", subject="who acts", fix="say --actor operator:<name>") from error
+
+
 def _method(given: argparse.Namespace) -> AuthMethod:
     if given.public:
         return "none"
@@ -102,6 +116,8 @@ def _method(given: argparse.Namespace) -> AuthMethod:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m services.auth.registry", description="Products and signing keys.")
+    parser.add_argument("--actor", metavar="NAME", help="who acts, e.g. operator:sato; default who is logged in here")
+    parser.add_argument("--reason", help="kept with the event")
     subjects = parser.add_subparsers(dest="subject", required=True)
     of_clients = subjects.add_parser("clients", help="the products that users log in to").add_subparsers(
         dest="command", required=True

@@ -36,7 +36,7 @@ INSERT INTO {events} (
     effective_at, occurred_at, actor_type, actor_id, reason, correlation_id, request_id, origin
 )
 SELECT %(event_id)s, state.tenant_id, %(type)s, state.{key}, state.version, %(event_type)s, %(schema_version)s,
-    to_jsonb(state), state.{began}, now(), 'system', 'journal.backfill', 'the row was there before its events',
+    to_jsonb(state.*), state.{began}, now(), 'system', 'journal.backfill', 'the row was there before its events',
     %(correlation_id)s, %(request_id)s, 'backfill'
 FROM {table} AS state WHERE state.{key} = %(id)s AND state.version = %(version)s
 ON CONFLICT DO NOTHING

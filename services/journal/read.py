@@ -62,7 +62,7 @@ def states(connection: Connection, aggregate: Aggregate) -> Iterator[tuple[UUID,
     with connection.cursor(f"states_of_{aggregate.type}") as cursor:
         cursor.itersize = _CHUNK_ROWS
         cursor.execute(
-            sql.SQL("SELECT {key}, to_jsonb(state) FROM {table} AS state ORDER BY {key}").format(
+            sql.SQL("SELECT {key}, to_jsonb(state.*) FROM {table} AS state ORDER BY {key}").format(
                 key=sql.Identifier(aggregate.key), table=sql.Identifier(aggregate.schema, aggregate.table)
             )
         )

@@ -67,6 +67,7 @@ class UndeclaredState(RuntimeError):
     """The table has other columns than the event's schema version says: declare a new version."""
 
 
+# state.*, not state: a table may have a column of that name.
 _INSERT = """
 INSERT INTO {events} (
     event_id, tenant_id, aggregate_type, aggregate_id, aggregate_version, event_type, schema_version,
@@ -75,10 +76,10 @@ INSERT INTO {events} (
 )
 SELECT
     %(event_id)s, state.tenant_id, %(aggregate_type)s, state.{key}, state.version, %(event_type)s, %(schema_version)s,
-    to_jsonb(state),
+    to_jsonb(state.*),
     (
         SELECT jsonb_object_agg(n.key, jsonb_build_object('from', before.after -> n.key, 'to', n.value))
-        FROM jsonb_each(to_jsonb(state)) AS n
+        FROM jsonb_each(to_jsonb(state.*)) AS n
         WHERE before.after IS NOT NULL
         -- A column that an earlier schema version didn't have was NULL.
         AND n.value IS DISTINCT FROM coalesce(before.after -> n.key, 'null')

@@ -36,13 +36,14 @@ class Cell:
 
 
 def tables(admin: psycopg.Connection[Any]) -> list[str]:
-    """Every table that has a tenant, of every service."""
+    """Every table that has a tenant, of every service; what belongs to nobody is exempt, and says so."""
     return [
         f"{schema}.{table}"
         for schema, table in admin.execute(
             "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped "
-            "WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p') ORDER BY 1, 2",
+            "WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p') "
+            "AND coalesce(obj_description(c.oid, 'pg_class'), '') NOT LIKE 'rls:exempt _%%' ORDER BY 1, 2",
             (list(SCHEMAS),),
         )
     ]

@@ -61,7 +61,7 @@ def fill(database: Database, tenant: str, user: str) -> None:
             "clients",
             {
                 **{"client_id": "filled", "name": "x", "auth_method": "none", "redirect_uris": ["x"], "scopes": []},
-                "may_refresh": True,
+                **{"may_refresh": True, "id": uuid4(), "version": 1},
             },
         )
         for table, row in own.items():
@@ -81,11 +81,11 @@ def _insert(admin: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> 
 
 def open_account(database: Database, tenant: str, user: str) -> None:
     """An account with everything that hangs on one, each state row with its event; written by hand."""
-    factor, session, grant = (uuid4() for _ in range(3))
+    factor, session, grant, client = (uuid4() for _ in range(4))
     own: dict[str, dict[str, Any]] = {
         "clients": {
             **{"client_id": "filled", "name": "x", "auth_method": "none", "redirect_uris": ["x"], "scopes": []},
-            "may_refresh": True,
+            **{"may_refresh": True, "id": client, "version": 1},
         },
         "accounts": {"user_id": user, "has_password": True, "version": 1},
         "factors": {"id": factor, "user_id": user, "kind": "totp", "label": "x", "version": 1},
@@ -107,12 +107,13 @@ def open_account(database: Database, tenant: str, user: str) -> None:
         "subject_keys": {"subject_id": user, "sealed": b"x"},
         "event_secrets": {"event_id": uuid4(), "subject_id": user, "sealed": b"x"},
     }
-    told = (
+    told = [
+        ("client", "clients", "id", client),  # there once for all accounts: told of by the first
         ("account", "accounts", "user_id", user),
         ("factor", "factors", "id", factor),
         ("session", "sessions", "id", session),
         ("grant", "grants", "id", grant),
-    )
+    ]
     with database.connect(autocommit=False) as admin:
         for table, row in own.items():
             _insert(admin, table, row if table == "clients" else {"tenant_id": tenant, **row})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-from services.auth import upstreams
+from services.auth import clients, keys, upstreams
+from services.auth.handle import NOBODY
 from services.auth.vault import Vault
 from services.shared.context import Context
 from services.shared.transaction import Database
-from tests.services.auth.conftest import MASTER_KEY, Auth, Member, product
+from tests.services.auth.conftest import MASTER_KEY, Auth, Member, product, register
 
 
 def tell(auth: Auth) -> Member:
@@ -32,7 +33,25 @@ def tell(auth: Auth) -> Member:
     into = auth.directory.found()
     auth.directory.tenant = member.tenant
     auth.directory.do("/v1/tenant/merge", {"into": into}, version=1)
+    configure(auth)
     return member
+
+
+def configure(auth: Auth) -> None:
+    """What operators do for every tenant: a product comes, changes its secret and goes; the keys rotate."""
+    database = Database(auth.platform.dsn_of("auth"), max_connections=1, name="test")
+    database.open()
+    operator = Context(NOBODY, "operator", "operator:sato", "r", uuid4(), reason="the contract has ended")
+    client_id = f"product-{uuid4().hex[:8]}"
+    register(auth.platform, client_id)
+    # The secrets differ in age, so each comes in its own transaction.
+    with database.tenant_transaction(operator) as transaction:
+        clients.add_secret(transaction, client_id)
+    with database.tenant_transaction(operator) as transaction:
+        clients.end_old_secrets(transaction, client_id)
+        clients.end(transaction, client_id)
+    keys.rotate(database, Vault(MASTER_KEY), operator, at_once=True)
+    database.close()
 
 
 def connect_upstream(auth: Auth, member: Member) -> None:

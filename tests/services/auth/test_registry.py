@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import json
 import os
-from typing import Any
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, LiteralString
 from unittest.mock import patch
+from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
+from psycopg import errors as pg
 
 from services.auth import registry
+from services.auth.handle import NOBODY
+from services.journal.backfill import backfill
+from services.journal.verify import verify
+from services.migrate.apply import migrate
+from services.migrate.files import FOLDERS
+from tests.conftest import Database
 from tests.services.auth.conftest import BACK, MASTER_KEY, Auth, came_back, product
+from tests.services.conftest import PASSWORDS
 
 
 @pytest.fixture
@@ -143,3 +157,91 @@ def test_an_idle_refresh_token_survives_a_rotation(auth: Auth, run: Any) -> None
     run("keys", "rotate", "--at-once")
 
     assert browser.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def _told(auth: Auth, id: str) -> list[tuple[str, str, str, str | None]]:
+    rows = auth.platform.rows("SELECT * FROM auth.events WHERE aggregate_id = %s ORDER BY aggregate_version", id)
+    assert {row["tenant_id"] for row in rows} == {NOBODY}
+    return [(row["event_type"], row["actor_type"], row["actor_id"], row["reason"]) for row in rows]
+
+
+def test_each_change_of_a_product_says_who_did_it_and_why(auth: Auth, run: Any) -> None:
+    register(run, "dispensing.four")
+    (id,) = [each["id"] for each in run("clients", "list")[1] if each["client_id"] == "dispensing.four"]
+    sato = ("--actor", "operator:sato", "--reason", "the secret was in a mail")
+
+    run(*sato, "clients", "new-secret", "dispensing.four")
+    run(*sato, "clients", "end-old-secrets", "dispensing.four")
+    nothing_left = run(*sato, "clients", "end-old-secrets", "dispensing.four")
+    run(*sato, "clients", "end", "dispensing.four")
+
+    by_sato = ("operator", "operator:sato", "the secret was in a mail")
+    assert nothing_left[1] == [{"client_id": "dispensing.four", "ended": 0}]
+    assert _told(auth, id) == [
+        ("client.registered", "operator", f"operator:{getpass.getuser()}", None),
+        ("client_secret.added", *by_sato),
+        ("client_secrets.ended", *by_sato),
+        ("client.ended", *by_sato),
+    ]
+
+
+def test_each_rotation_says_who_did_it_and_why_and_tells_no_private_key(auth: Auth, run: Any) -> None:
+    run("--actor", "operator:sato", "--reason", "it has leaked", "keys", "rotate", "--at-once")
+
+    keys = {each["state"]: each["id"] for each in reversed(run("keys", "list")[1])}
+    by_sato = ("operator", "operator:sato", "it has leaked")
+    assert _told(auth, keys["next"]) == [("signing_key.made", *by_sato)]
+    assert _told(auth, keys["current"])[-1] == ("signing_key.promoted", *by_sato)
+    after = auth.platform.rows(
+        "SELECT after -> 'public_jwk' AS jwk FROM auth.events WHERE aggregate_type = 'signing_key'"
+    )
+    assert all(set(row["jwk"]) == {"alg", "e", "kid", "kty", "n", "use"} for row in after)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE auth.clients SET name = 'x'",
+        "UPDATE auth.clients SET name = 'x', version = version + 1",
+        "UPDATE auth.signing_keys SET public_jwk = '{}', version = version + 1",
+        "DELETE FROM auth.signing_key_secrets; DELETE FROM auth.signing_keys",
+    ],
+)
+def test_sql_that_changes_a_product_or_a_key_without_an_event_is_refused_also_to_the_superuser(
+    auth: Auth, statement: LiteralString
+) -> None:
+    with psycopg.connect(auth.platform.admin_dsn) as admin:
+        admin.execute(statement)
+
+        with pytest.raises(pg.IntegrityConstraintViolation, match="has no event for"):
+            admin.commit()
+
+
+@pytest.mark.parametrize("table", ["clients", "signing_keys"])
+def test_a_product_or_a_key_can_belong_to_no_tenant(auth: Auth, table: LiteralString) -> None:
+    with psycopg.connect(auth.platform.admin_dsn) as admin, pytest.raises(pg.CheckViolation):
+        admin.execute(f"UPDATE auth.{table} SET tenant_id = %s", (uuid4(),))
+
+
+def test_products_and_keys_from_before_get_their_events(database: Database, tmp_path: Path) -> None:
+    before = []
+    for folder in FOLDERS:
+        unlike = shutil.ignore_patterns("*.py", "__pycache__", "guard.sql", "0019_events_of_configuration.sql")
+        shutil.copytree(folder.path, tmp_path / folder.schema, ignore=unlike)
+        before.append(replace(folder, path=tmp_path / folder.schema))
+    migrate(database.dsn, PASSWORDS, before)
+    with database.connect() as admin:
+        admin.execute(
+            "INSERT INTO auth.clients (client_id, name, auth_method, redirect_uris, scopes, may_refresh) "
+            "SELECT 'old.' || n, 'x', 'none', '{x}', '{}', true FROM generate_series(1, 3) AS n"
+        )
+        admin.execute(
+            "INSERT INTO auth.signing_keys (kid, public_jwk, state, current_at) "
+            "VALUES ('old-key-1', '{}', 'current', now())"
+        )
+    assert migrate(database.dsn, {}).applied == ["auth/0019_events_of_configuration.sql"]
+
+    written = backfill(database.dsn, tell=lambda *_: None)
+
+    assert written == {"client": 3, "signing_key": 1}
+    assert [table for table in verify(database.dsn) if table.differing] == []
