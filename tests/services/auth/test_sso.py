@@ -354,3 +354,16 @@ def _body(provider: Provider) -> dict[str, str]:
         "client_id": "rireki",
         "client_secret": CLIENT_SECRET,
     }
+
+
+def test_a_slug_that_is_taken_is_refused_alike_whoever_has_it(auth: Auth, provider: Provider) -> None:
+    mine, theirs = auth.member().tenant, auth.member().tenant
+    own, other = upstream_of(auth, mine, provider)["slug"], upstream_of(auth, theirs, provider)["slug"]
+    auth.operator.tenant = mine
+
+    answers = [auth.operator.command("/v1/upstreams", {**_body(provider), "slug": slug}) for slug in (own, other)]
+
+    assert [answer.status_code for answer in answers] == [409, 409]
+    first, second = ({k: v for k, v in answer.json().items() if k != "request_id"} for answer in answers)
+    assert first == second
+    assert theirs not in answers[1].text
