@@ -1,4 +1,4 @@
-"""docs/guarantees.md names tests that are there."""
+"""docs/guarantees.md and docs/guideline.md name tests that are there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "guarantees.md"
+GUIDELINE = ROOT / "docs" / "guideline.md"
 
 
 def test_each_promise_names_tests_that_are_there() -> None:
@@ -24,3 +25,14 @@ def test_each_promise_names_tests_that_are_there() -> None:
 
     assert promises
     assert (bare, missing) == ([], [])
+
+
+def test_each_clause_of_the_guideline_names_a_test_file_that_is_there() -> None:
+    rows = [line.split(" | ") for line in GUIDELINE.read_text().splitlines() if re.match(r"\| (SO|PM|Q&A) ", line)]
+    there = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+
+    held = {row[0]: set(re.findall(r"`(test_\w+)`", row[3])) for row in rows}
+
+    assert len(rows) >= 13
+    assert {clause for clause, names in held.items() if not names} == set()
+    assert {clause: names - there for clause, names in held.items() if names - there} == {}
