@@ -112,9 +112,13 @@ class TableShape:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The catalogue as it was at ``lsn`` or a moment later. ``publication`` changes when it is altered as a whole."""
+    """The catalogue as it was at ``lsn`` or a moment later: what a snapshot at ``read_by`` shows is no older.
+
+    ``publication`` changes when it is altered as a whole.
+    """
 
     lsn: Lsn
+    read_by: Lsn
     publication: str
     tables: Mapping[TableName, TableShape]
 
@@ -129,7 +133,9 @@ def look(dsn: str, publication: str) -> Look:
                 connection, "SELECT oid::text || ' ' || xmin::text FROM pg_publication WHERE pubname = %s", publication
             )
             found = rows(connection, _TABLES, publication, publication, _BORN_WITHIN_COMMANDS)
-    return Look(Lsn.parse(str(lsn)), str(mark[0][0]) if mark else "", dict(map(_table, found)))
+        ((read_by,),) = rows(connection, "SELECT pg_current_wal_insert_lsn()::text")
+    tables = dict(map(_table, found))
+    return Look(Lsn.parse(str(lsn)), Lsn.parse(str(read_by)), str(mark[0][0]) if mark else "", tables)
 
 
 def where_to(connection: Connection, oid: int) -> TableName | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
@@ -151,13 +151,24 @@ class Changelog:
             self._log.store.remove(f"{self._log.path}/{file.path}")
 
     def append_copy(
-        self, copy: TableCopy, staged: Sequence[StagedCopy] = (), *, ends_gap: bool = False
+        self,
+        copy: TableCopy,
+        staged: Sequence[StagedCopy] = (),
+        overtaken_to: Callable[[], Lsn | None] = lambda: None,
+        *,
+        ends_gap: bool = False,
     ) -> pa.Table | None:
         """Append a copy's rows, and those of it that are staged, in one commit, unless this copy, or a later one, is
-        here already. It ends a hold. Raises CopyOvertaken where staged rows are stored otherwise than is right by now.
+        here already. It ends a hold. Raises CopyOvertaken where staged rows are stored otherwise than is right by now,
+        or the snapshot lies before ``overtaken_to``, asked when nobody else can commit.
         """
         with self._lock:
-            return self._append_copy(copy, staged, ends_gap)
+            return self._append_copy(copy, staged, overtaken_to, ends_gap)
+
+    def await_commit(self) -> None:
+        """Return once nothing is being committed."""
+        with self._lock:
+            pass
 
     def alter(self, relation: Relation, from_lsn: Lsn) -> None:
         """Begin a generation without a row to show it. Every change up to ``from_lsn`` must be here, and be carried."""
@@ -309,7 +320,9 @@ class Changelog:
         certain = max(before, vouched.certain_of(relation.name))
         return None if reason is None else Hold(reason, min(certain, from_lsn.before()))
 
-    def _append_copy(self, copy: TableCopy, staged: Sequence[StagedCopy], ends_gap: bool) -> pa.Table | None:
+    def _append_copy(
+        self, copy: TableCopy, staged: Sequence[StagedCopy], overtaken_to: Callable[[], Lsn | None], ends_gap: bool
+    ) -> pa.Table | None:
         self._settle()
         at = copy.snapshot_lsn
         if self.copied_at is not None and self.copied_at >= at:
@@ -318,6 +331,8 @@ class Changelog:
                 if self.copied_at > at and not any(file.path in live for file in one.files):
                     self.discard(one)
             return None
+        if (changed := overtaken_to()) is not None and at < changed:
+            raise CopyOvertaken("it changed while it was copied; it is copied again", subject=self._log.subject)
         found = self._with_copy(copy)
         stored = {column.name: column for column in found.at(at).columns}
         if any(stored.get(column.name) != column for one in staged for column in one.columns):

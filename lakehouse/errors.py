@@ -2,7 +2,7 @@
 
     LakeError
     ├── LakeUnreachable          the store doesn't answer, or refuses the credentials
-    │   └── CopyOvertaken        a table changed its columns while it was copied: it is copied again by itself
+    │   └── CopyOvertaken        a table changed while it was copied: it is copied again by itself
     ├── BucketMissing            nothing is there to write into
     ├── ConditionalPutRefused    the store can't promise one winner per commit
     ├── LakeFromNewerVersion     written by a Rireki (or with a table feature) that this one doesn't know

@@ -73,6 +73,8 @@ class LakeWriter:
         self._cutting = Cutting(Cuts(self._shared("cuts"), stream), self._written, self._tails, clock, stretch_rows)
         # Up to which commit a table certainly had the shape that the lake knows; None where nobody watches.
         self.certain_to: Callable[[TableName], Lsn | None] = lambda _: None
+        # Copies whose snapshot lies before it don't show a table as it is known to be by now.
+        self.overtaken_to: Callable[[TableName], Lsn | None] = lambda _: None
         self._quarantine = Quarantine(self._shared("quarantine"))
         each(self._appending, self._table, self._stored_names())
 
@@ -166,6 +168,13 @@ class LakeWriter:
         """Stop bringing the table's state up to date from ``from_lsn`` on, durable at once. A copy ends it."""
         self._table(name).changelog.hold(from_lsn, hold)
 
+    def await_commit(self, name: TableName) -> None:
+        """Return once nothing is being committed to the table's changelog."""
+        with self._lock:
+            table = self._tables.get(name)
+        if table is not None:
+            table.changelog.await_commit()
+
     def stage_copied(self, copy: TableCopy) -> StagedCopy:
         """Write some rows of a table's copy into files that no version holds yet; durable with ``append_copy``. From
         any number of threads. Raises NameCollision.
@@ -190,7 +199,11 @@ class LakeWriter:
             # The copy alone tells that the columns have changed; nobody else says since when.
             begins = max(self.durable_to or Lsn(0), Lsn(certain.value + 1))
             table.changelog.hold(begins, Hold("its columns have changed", certain))
-        self._append(table, lambda: table.changelog.append_copy(copy, staged, ends_gap=ends_gap), at)
+
+        def overtaken_to() -> Lsn | None:
+            return self.overtaken_to(table.name)
+
+        self._append(table, lambda: table.changelog.append_copy(copy, staged, overtaken_to, ends_gap=ends_gap), at)
         if staged:
             self._tails.doubt(table.name, at)  # what was staged is only in the changelog
 

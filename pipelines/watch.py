@@ -9,6 +9,10 @@ Each look is compared with the shape in which a table's rows were last known to 
 
 What was seen is kept in the lake, so that what happens while nobody captures is found, too. A look can't date a change:
 its gap begins two looks back, because a commit may be in the log a moment before the catalogue shows it.
+
+A copy that somebody asked for is made beside the looks. One whose snapshot is older than what a look has found would
+end the hold that the look begins, or pass for a copy of the shape that it took for the table's: it is overtaken
+instead, and begins anew.
 """
 
 from __future__ import annotations
@@ -63,7 +67,8 @@ class Watch:
         self._path = f"_rireki/catalogue/{to_segment(writer.stream)}.json"
         self._seen = _read(self._store.get(self._path))
         self._kept, self._kept_at = self._seen, time.monotonic()
-        writer.certain_to = self._certain_to
+        self._overtaken: dict[TableName, Lsn] = {}  # copies of before are; they end with the session, and so does this
+        writer.certain_to, writer.overtaken_to = self._certain_to, self._overtaken.get
 
     @property
     def awaits(self) -> bool:
@@ -84,6 +89,9 @@ class Watch:
         for name in self._writer.tables():
             if self._writer.copied_at(name) is not None and self._writer.held(name) is None:
                 self._compare(name, seen, now, tables, awaited)
+        for name, shape in now.tables.items():
+            if self._is_to_be_copied(name) and tables.get(str(name)) != shape:
+                self._overtake(name, now)
         # A table that will be copied, for the first time or again: its rows are right in the shape that it has before.
         tables |= {str(name): shape for name, shape in now.tables.items() if self._is_to_be_copied(name)}
         self._seen = Seen(seen.at, now.lsn, now.publication, tables, awaited)
@@ -146,13 +154,14 @@ class Watch:
         text, shape = str(name), now.tables.get(name)
         before = tables.get(text)
         if shape is None:
-            self._hold(name, seen.certain, self._left(before), left=True)
+            self._hold(name, now, seen.certain, self._left(before), left=True)
             tables.pop(text, None)
             awaited.pop(text, None)
         elif before is None:
+            self._overtake(name, now)
             tables[text] = shape
         elif reason := self._unannounced(before, shape, seen, now):
-            self._hold(name, seen.certain, reason)
+            self._hold(name, now, seen.certain, reason)
             tables[text] = shape
             awaited.pop(text, None)
         elif before.is_announced_as(shape):
@@ -160,7 +169,7 @@ class Watch:
             awaited.pop(text, None)
         else:
             one = awaited.setdefault(text, Awaited(now.lsn, seen.certain))
-            if self._reached > one.seen_at and self._follow(name, before, shape, one):
+            if self._reached > one.seen_at and self._follow(name, before, now, one):
                 tables[text] = shape
                 awaited.pop(text, None)
 
@@ -170,8 +179,9 @@ class Watch:
             "the publication was altered" if now.publication != seen.publication else None
         )
 
-    def _follow(self, name: TableName, before: TableShape, shape: TableShape, one: Awaited) -> bool:
+    def _follow(self, name: TableName, before: TableShape, now: Look, one: Awaited) -> bool:
         """A change of which the stream has told nothing by now. False: wait on, for it is changing still."""
+        shape = now.tables[name]
         listed = Catalogue(self._dsn).published(self._publication)
         relation = next((table.relation for table in listed if table.relation.name == name), None)
         if relation is None or {column.name for column in relation.columns} != set(shape.columns):
@@ -181,10 +191,18 @@ class Watch:
         if came_empty(before, shape, relation):
             self._writer.alter(relation, self._reached)
         else:
-            self._hold(name, one.certain, "its columns have changed")
+            self._hold(name, now, one.certain, "its columns have changed")
         return True
 
-    def _hold(self, name: TableName, certain: Lsn, reason: str, *, left: bool = False) -> None:
+    def _overtake(self, name: TableName, now: Look) -> None:
+        """What was copied before this look shows the table as it was. Once this returns, such a copy is either in the
+        lake or never will be.
+        """
+        self._overtaken[name] = now.read_by
+        self._writer.await_commit(name)
+
+    def _hold(self, name: TableName, now: Look, certain: Lsn, reason: str, *, left: bool = False) -> None:
+        self._overtake(name, now)
         # The stream may not have come as far as the last copy; what is seen now has happened since that was made.
         copied_at = self._writer.copied_at(name) or Lsn(0)
         begins = max(self._reached, Lsn(certain.value + 1), Lsn(copied_at.value + 1))
