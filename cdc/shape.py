@@ -9,6 +9,7 @@ The stream announces names, types and keys. Some changes leave all of these as t
     left the publication and came back  another entry in pg_publication_rel, so also another filter or column list
     the publication altered             its row was written anew: root or leaf, which operations
     a partition attached or gone        rows came or went with it; one that was made in its place came empty
+    an enum's label renamed             rows have the label's number (pg_enum.oid) and show its new name
 
 Two looks at the catalogue, compared, find them: some commit between the two did it.
 """
@@ -16,8 +17,9 @@ Two looks at the catalogue, compared, find them: some commit between the two did
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cdc.enums import enum_labels
 from cdc.lsn import Lsn
 from cdc.relation import Relation, TableName
 from cdc.source import Connection, connect, explained, rows
@@ -94,7 +96,9 @@ class RowsFile:
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """One published table. ``entry`` names its places in the publication; ``files`` are by the oid of their holder."""
+    """One published table. ``entry`` names its places in the publication; ``files`` are by the oid of their holder,
+    ``labels``, of enums, by their own; older records have none.
+    """
 
     oid: int
     identity: str
@@ -103,6 +107,7 @@ class TableShape:
     columns: Mapping[str, ColumnShape]
     key: tuple[str, ...]
     files: Mapping[int, RowsFile]
+    labels: Mapping[int, str] = field(default_factory=dict)
 
     def is_announced_as(self, other: TableShape) -> bool:
         """Whether the stream would announce the two alike, and rows are found by the same key."""
@@ -133,8 +138,9 @@ def look(dsn: str, publication: str) -> Look:
                 connection, "SELECT oid::text || ' ' || xmin::text FROM pg_publication WHERE pubname = %s", publication
             )
             found = rows(connection, _TABLES, publication, publication, _BORN_WITHIN_COMMANDS)
+            labels = enum_labels(connection, publication)
         ((read_by,),) = rows(connection, "SELECT pg_current_wal_insert_lsn()::text")
-    tables = dict(map(_table, found))
+    tables = dict(_table(row, labels) for row in found)
     return Look(Lsn.parse(str(lsn)), Lsn.parse(str(read_by)), str(mark[0][0]) if mark else "", tables)
 
 
@@ -161,7 +167,14 @@ def unannounced(before: TableShape, now: TableShape) -> str | None:
         old = before.columns.get(name)
         if old is not None and _kind(old) == _kind(column) and old.number != column.number:
             return f"column {name} was dropped and made anew"
-    return _rows_moved(before, now) or _rewritten(before, now)
+    return _renamed_label(before, now) or _rows_moved(before, now) or _rewritten(before, now)
+
+
+def _renamed_label(before: TableShape, now: TableShape) -> str | None:
+    for oid, label in before.labels.items():
+        if now.labels.get(oid, label) != label:
+            return f"the enum's label {label} was renamed to {now.labels[oid]}"
+    return None
 
 
 def _rows_moved(before: TableShape, now: TableShape) -> str | None:
@@ -228,7 +241,7 @@ def _visible(table: TableShape) -> list[tuple[str, int, int, int]]:
     return sorted((name, column.number, *_kind(column)) for name, column in table.columns.items())
 
 
-def _table(row: tuple[object, ...]) -> tuple[TableName, TableShape]:
+def _table(row: tuple[object, ...], labels: Mapping[int, Mapping[int, str]]) -> tuple[TableName, TableShape]:
     schema, name, oid, identity, row_filter, entry, columns, key, files = row
     return TableName(str(schema), str(name)), TableShape(
         int(str(oid)),
@@ -238,4 +251,5 @@ def _table(row: tuple[object, ...]) -> tuple[TableName, TableShape]:
         {one[0]: ColumnShape(*one[1:]) for one in columns} if isinstance(columns, list) else {},
         tuple(key) if isinstance(key, list) else (),
         {one[0]: RowsFile(*one[1:]) for one in files} if isinstance(files, list) else {},
+        labels.get(int(str(oid)), {}),
     )

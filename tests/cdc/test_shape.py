@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cdc.catalogue import Catalogue
@@ -40,6 +42,41 @@ def test_what_changes_rows_unseen_is_told(database: Database, statements: tuple[
     before, after = looks(database, *statements)
 
     assert said in (unannounced(before.tables[T], after.tables[T]) or "nothing")
+
+
+ENUM = "CREATE TYPE mood AS ENUM ('sad', 'ok')"
+
+
+@pytest.mark.parametrize(
+    "made_of_it",
+    [
+        ("ALTER TABLE t ADD m mood",),
+        ("ALTER TABLE t ADD m mood[]",),
+        ("CREATE DOMAIN good AS mood CHECK (value <> 'sad')", "ALTER TABLE t ADD m good"),
+        ("CREATE TYPE pair AS (a int, b mood[])", "ALTER TABLE t ADD m pair[]"),
+        ("CREATE TYPE moods AS RANGE (subtype = mood)", "ALTER TABLE t ADD m moods"),
+    ],
+    ids=["itself", "array", "domain", "composite", "range"],
+)
+def test_an_enums_label_is_told_when_it_is_renamed_and_not_when_it_is_added(
+    database: Database, made_of_it: tuple[str, ...]
+) -> None:
+    before, added = looks(database, "ALTER TYPE mood ADD VALUE 'good'", setup=(TABLE, ROWS, ENUM, *made_of_it))
+    database.execute("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'")
+    renamed = look(database.dsn, "p")
+
+    assert before.tables[T] != added.tables[T]
+    assert unannounced(before.tables[T], added.tables[T]) is None
+    assert before.tables[T].is_announced_as(added.tables[T])
+    assert unannounced(added.tables[T], renamed.tables[T]) == "the enum's label sad was renamed to blue"
+
+
+def test_what_an_older_version_wrote_down_without_labels_says_nothing_of_them(database: Database) -> None:
+    database.execute(TABLE, ENUM, "ALTER TABLE t ADD m mood", "CREATE PUBLICATION p FOR TABLE t")
+
+    now = look(database.dsn, "p").tables[T]
+
+    assert now.labels and unannounced(replace(now, labels={}), now) is None
 
 
 @pytest.mark.parametrize(

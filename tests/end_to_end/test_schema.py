@@ -262,3 +262,27 @@ def test_a_copy_that_is_the_first_to_show_a_change_says_since_when_it_may_have_b
     streamed.drain()
 
     assert moments.answered() == [True, False, True]
+
+
+@pytest.mark.parametrize("pipeline", ["file"], indirect=True)
+def test_a_label_that_was_renamed_is_renamed_in_every_row_and_what_lies_between_is_a_gap(pipeline: Pipeline) -> None:
+    pipeline.database.execute(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok')",
+        "CREATE TABLE t (id int PRIMARY KEY, a mood)",
+        "INSERT INTO t VALUES (1, 'sad'), (2, 'ok')",
+        f"ALTER PUBLICATION {pipeline.database.name} ADD TABLE t",
+    )
+    pipeline.drain()
+    moments = Moments(pipeline)
+    moments.take("SELECT id, a::text FROM t")
+    pipeline.drain()
+    pipeline.drain()
+
+    pipeline.database.execute("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", "INSERT INTO t VALUES (3, 'blue')")
+    moments.take("SELECT id, a::text FROM t")
+    pipeline.drain()
+    moments.take("SELECT id, a::text FROM t")
+    pipeline.drain()
+
+    assert moments.answered() == [True, False, True]
+    assert pipeline.reconcile_drained().mismatches == 0
