@@ -17,6 +17,7 @@ Written (one process per stream):
     tail             changes that no cut holds yet, in bounded memory
     fold             many changes become rows to hide and rows to add
     key_hash         a key as 128 bits
+    key_kernels      the hash itself, compiled
     key_index        where each key's row lies: key -> file, row
     unchanged        values that TOAST left out: those of the row before
     deletion_vector  which rows of a data file are no longer in the table
@@ -59,6 +60,7 @@ Read (any process, many at once):
     intervals_as_of  the same for intervals
     query            which tables a query names; whatever doesn't only read them is refused
     sql              those tables as views that scan lazily
+    refusal          what DuckDB says against a query, with what is near and what to do
     duck             a DuckDB that reads this lake and nothing else
     answer           rows, and the point and verdict that they stand for
     json_values      every value as JSON without loss

@@ -15,13 +15,16 @@ import importlib.resources
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import boto3
 import duckdb
 
 from lakehouse.errors import EngineMissing
 from lakehouse.root import LakeRoot
+
+if TYPE_CHECKING:
+    import boto3
 
 
 def connect(root: LakeRoot, overlays: Path) -> duckdb.DuckDBPyConnection:
@@ -135,4 +138,6 @@ def remember_secret(connection: duckdb.DuckDBPyConnection, root: LakeRoot) -> No
 @functools.cache
 def _session() -> boto3.Session:
     """Kept, because it renews what expires."""
+    import boto3  # 0.3 s, and only a lake on S3 without stated keys needs it
+
     return boto3.Session()

@@ -14,7 +14,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -28,11 +27,13 @@ _NAN_BITS = np.uint64(0x7FF8000000000000)
 
 def hash_rows(columns: Sequence[pa.Array | pa.ChunkedArray], rows: int) -> Hashes:
     """One hash per row over these columns. Raises TypeError for a type that the lake doesn't hold."""
+    from lakehouse import key_kernels  # Numba, which a question that hashes no key needn't wait for
+
     state = np.empty((rows, 4), dtype=np.uint64)
-    _begin(state, _SECRET)
+    key_kernels.begin(state, _SECRET)
     for column in columns:
         _absorb(state, column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
-    hashes: Hashes = _finish(state)
+    hashes: Hashes = key_kernels.finish(state)
     return hashes
 
 
@@ -43,6 +44,8 @@ def warm_up() -> None:
 
 
 def _absorb(state: npt.NDArray[np.uint64], column: Any) -> None:
+    from lakehouse import key_kernels
+
     if isinstance(column, pa.ChunkedArray):  # combine_chunks of no chunks at all
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     kind = column.type
@@ -55,14 +58,14 @@ def _absorb(state: npt.NDArray[np.uint64], column: Any) -> None:
         column = column.cast(pa.int64())
     kind = column.type
     if pa.types.is_large_binary(kind):
-        _absorb_bytes(state, valid, _offsets(column), _buffer(column.buffers()[2], np.uint8))
+        key_kernels.absorb_bytes(state, valid, _offsets(column), _buffer(column.buffers()[2], np.uint8))
     elif pa.types.is_large_list(kind):
-        _absorb_lists(state, valid, _offsets(column), hash_rows([column.values], len(column.values)))
+        key_kernels.absorb_lists(state, valid, _offsets(column), hash_rows([column.values], len(column.values)))
     elif pa.types.is_struct(kind):
         members = [column.field(index) for index in range(kind.num_fields)]
-        _absorb_words(state, valid, hash_rows(members, len(column)))
+        key_kernels.absorb_words(state, valid, hash_rows(members, len(column)))
     else:
-        _absorb_words(state, valid, _words(column))
+        key_kernels.absorb_words(state, valid, _words(column))
 
 
 def _words(column: pa.Array) -> npt.NDArray[np.uint64]:
@@ -90,93 +93,3 @@ def _offsets(column: pa.Array) -> npt.NDArray[np.int64]:
 
 def _buffer(buffer: pa.Buffer | None, kind: type[Any]) -> npt.NDArray[Any]:
     return np.empty(0, dtype=kind) if buffer is None else np.frombuffer(buffer, dtype=kind)
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _rotated(word: Any, left: Any) -> Any:
-    return (word << np.uint64(left)) | (word >> np.uint64(64 - left))
-
-
-@numba.njit(nogil=True, cache=True)
-def _rounds(state: Any, times: Any) -> None:
-    a, b, c, d = state[0], state[1], state[2], state[3]
-    for _ in range(times):
-        a += b
-        b = _rotated(b, 13) ^ a
-        a = _rotated(a, 32)
-        c += d
-        d = _rotated(d, 16) ^ c
-        a += d
-        d = _rotated(d, 21) ^ a
-        c += b
-        b = _rotated(b, 17) ^ c
-        c = _rotated(c, 32)
-    state[0], state[1], state[2], state[3] = a, b, c, d
-
-
-@numba.njit(nogil=True, cache=True)
-def _take(state: Any, word: Any) -> None:
-    state[3] ^= word
-    _rounds(state, 2)
-    state[0] ^= word
-
-
-@numba.njit(nogil=True, cache=True)
-def _begin(states: Any, secret: Any) -> None:
-    for row in range(states.shape[0]):
-        states[row, 0] = secret[0] ^ np.uint64(0x736F6D6570736575)
-        states[row, 1] = secret[1] ^ np.uint64(0x646F72616E646F6D) ^ np.uint64(0xEE)
-        states[row, 2] = secret[0] ^ np.uint64(0x6C7967656E657261)
-        states[row, 3] = secret[1] ^ np.uint64(0x7465646279746573)
-
-
-@numba.njit(nogil=True, cache=True)
-def _finish(states: Any) -> Any:
-    hashes = np.empty((states.shape[0], 2), dtype=np.uint64)
-    for row in range(states.shape[0]):
-        state = states[row]
-        state[2] ^= np.uint64(0xEE)
-        _rounds(state, 4)
-        hashes[row, 0] = state[0] ^ state[1] ^ state[2] ^ state[3]
-        state[1] ^= np.uint64(0xDD)
-        _rounds(state, 4)
-        hashes[row, 1] = state[0] ^ state[1] ^ state[2] ^ state[3]
-    return hashes
-
-
-@numba.njit(nogil=True, cache=True)
-def _absorb_words(states: Any, valid: Any, words: Any) -> None:
-    for row in range(states.shape[0]):
-        _take(states[row], np.uint64(valid[row]))
-        if valid[row]:
-            for word in words[row]:
-                _take(states[row], word)
-
-
-@numba.njit(nogil=True, cache=True)
-def _absorb_bytes(states: Any, valid: Any, offsets: Any, body: Any) -> None:
-    for row in range(states.shape[0]):
-        _take(states[row], np.uint64(valid[row]))
-        if valid[row]:
-            # The length first: without it, "a" and "a\0" would end in the same padded word.
-            _take(states[row], np.uint64(offsets[row + 1] - offsets[row]))
-            word, shift = np.uint64(0), np.uint64(0)
-            for position in range(offsets[row], offsets[row + 1]):
-                word |= np.uint64(body[position]) << shift
-                shift += np.uint64(8)
-                if shift == np.uint64(64):
-                    _take(states[row], word)
-                    word, shift = np.uint64(0), np.uint64(0)
-            if shift:
-                _take(states[row], word)
-
-
-@numba.njit(nogil=True, cache=True)
-def _absorb_lists(states: Any, valid: Any, offsets: Any, members: Any) -> None:
-    for row in range(states.shape[0]):
-        _take(states[row], np.uint64(valid[row]))
-        if valid[row]:
-            _take(states[row], np.uint64(offsets[row + 1] - offsets[row]))
-            for position in range(offsets[row], offsets[row + 1]):
-                _take(states[row], members[position, 0])
-                _take(states[row], members[position, 1])

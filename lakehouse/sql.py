@@ -34,6 +34,7 @@ from lakehouse.intervals_as_of import IntervalsAsOf
 from lakehouse.opening import open_table
 from lakehouse.overlay import write
 from lakehouse.query import TableReference, referenced_tables
+from lakehouse.refusal import refusal
 from lakehouse.root import LakeRoot, SharedTable
 from lakehouse.table_as_of import TableAsOf
 
@@ -130,6 +131,12 @@ def _write(folder: Path, root: LakeRoot, table: TableAsOf) -> None:
     making.rename(folder)
 
 
+def _columns(cursor: duckdb.DuckDBPyConnection, named: Sequence[Named]) -> dict[str, list[str]]:
+    """Of the views that were made for these, by the views' names."""
+    views = [f"{identifier(one.reference.schema)}.{identifier(one.reference.table)}" for one in named]
+    return {view: [row[0] for row in cursor.execute(f"DESCRIBE FROM {view}").fetchall()] for view in views}
+
+
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     """Gone with the engine."""
     return tempfile.TemporaryDirectory(prefix="rireki-as-of-")
@@ -161,10 +168,8 @@ class Engine:
                 cursor.execute(f"CREATE VIEW {schema}.{table} AS {self._select(cursor, one, source, tables, to)}")
             try:
                 return cursor.execute(query).to_arrow_table()
-            except duckdb.BinderException as error:
-                spelled = [f"{identifier(one.reference.schema)}.{identifier(one.reference.table)}" for one in named[:1]]
-                columns = "".join(f"; its columns: rireki sql 'FROM {one} LIMIT 1'" for one in spelled)
-                raise QueryRefused(str(error).strip(), subject="query", fix=f"correct the query{columns}") from error
+            except (duckdb.BinderException, duckdb.CatalogException) as error:
+                raise refusal(error, _columns(cursor, named)) from error
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -9,6 +9,7 @@ from cdc.relation import TableName
 from lakehouse.history_build import Built, build_history
 from lakehouse.lake import Lake
 from lakehouse.maintenance import LastRun, Maintained, maintain
+from lakehouse.sql import unknown_table
 from pipelines.config import Config
 
 
@@ -33,10 +34,17 @@ def build_histories(
     rebuild: bool = False,
     on_table: Callable[[TableName], None] = lambda _: None,
 ) -> Iterator[Built]:
-    """Bring these tables' intervals, or every table's, to the newest cut. Raises LakeError."""
+    """Bring these tables' intervals, or every table's, to the newest cut.
+
+    Raises LakeError; of these UnknownTable before anything is built.
+    """
     lake = Lake.open(config.lake_root())
     cut = lake.at(None).lsn
-    for name in tables or lake.tables():
+    held = lake.tables()
+    for name in tables:
+        if name not in held:
+            raise unknown_table(str(name), held)
+    for name in tables or held:
         on_table(name)
         yield build_history(lake.root, name, cut, rebuild=rebuild)
 

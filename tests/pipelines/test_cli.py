@@ -150,6 +150,35 @@ def test_a_column_that_is_not_there_names_the_query_that_shows_those_that_are(ri
     assert rireki.json("sql", 'FROM "shop"."values" LIMIT 1')["columns"][:2] == ["id", "amount"]
 
 
+@pytest.mark.parametrize(("asked", "near"), [("display_nam", "name"), ("nmae", "name"), ("v.amounts", "amount")])
+def test_a_column_that_is_not_there_is_refused_with_those_near_it(rireki: Commands, asked: str, near: str) -> None:
+    refused = rireki.json("sql", f"SELECT {asked} FROM shop.values v", code=2)["error"]["what"]
+
+    assert f"\nNear it: {near}\n" in refused
+    assert "Candidate" not in refused
+
+
+def test_a_function_that_is_not_there_points_to_those_that_are(rireki: Commands) -> None:
+    refused = rireki.json("sql", "SELECT to_hours_of(id) FROM shop.values", code=2)["error"]
+
+    assert "duckdb.org/docs" in refused["next"]
+
+
+@pytest.mark.parametrize("command", [("sql", "SELECT count(*) FROM shop.values"), ("versions", "shop.values")])
+def test_a_question_does_not_wait_for_what_only_capture_needs(
+    shop: tuple[Database, Path], command: tuple[str, ...]
+) -> None:
+    program = (
+        "import sys; from pipelines.cli import run; assert run(sys.argv[1:]) == 0; "
+        "print(sorted({'numba', 'boto3', 'dagster', 'apprise'} & sys.modules.keys()))"
+    )
+    asking = [sys.executable, "-c", program, *command, "--config", str(shop[1])]
+
+    answer = subprocess.run(asking, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert answer.splitlines()[-1] == "[]"
+
+
 def test_trace_without_a_key_is_refused_and_a_key_that_never_was_is_said(rireki: Commands) -> None:
     assert rireki.json("trace", "shop.values", code=2)["error"]["next"] == "rireki trace shop.values KEY"
     assert "no row ever had this key: shop.values 77" in rireki("trace", "shop.values", "77")
@@ -180,9 +209,18 @@ def test_history_tells_a_rows_states_with_their_ends(rireki: Commands) -> None:
 
 
 def test_history_of_an_unknown_table_is_refused(rireki: Commands) -> None:
-    refused = rireki.json("history", "shop.nothing", code=2)
+    refused = rireki.json("history", "shop.values", "shop.valeus", code=2)["error"]
 
-    assert "shop.nothing" in json.dumps(refused)
+    assert refused["subject"] == "shop.valeus"
+    assert refused["what"].endswith("near it: shop.values")
+
+
+def test_history_begins_with_no_table_where_one_is_unknown(
+    shop: tuple[Database, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["history", "shop.values", "shop.valeus", "--config", str(shop[1])]) == 2
+
+    assert "building" not in capsys.readouterr().err
 
 
 def test_status_names_each_tables_places(rireki: Commands, shop: tuple[Database, Path]) -> None:

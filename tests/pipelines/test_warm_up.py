@@ -16,11 +16,11 @@ from tests.conftest import Database
 PROGRAM = """
 import json, sys
 from numba.core.registry import CPUDispatcher
-import cdc.decode, cdc.decode_text, cdc.libpq, cdc.scan, cdc.warm_up, lakehouse.key_hash
+import cdc.decode, cdc.decode_text, cdc.libpq, cdc.scan, cdc.warm_up, lakehouse.key_hash, lakehouse.key_kernels
 from pipelines.cli import run
 
 def compiled():
-    kernels = (cdc.libpq, cdc.scan, cdc.decode, cdc.decode_text, lakehouse.key_hash)
+    kernels = (cdc.libpq, cdc.scan, cdc.decode, cdc.decode_text, lakehouse.key_kernels)
     return {f"{m.__name__}.{name} {signature}" for m in kernels for name, kernel in vars(m).items()
             if isinstance(kernel, CPUDispatcher) for signature in kernel.signatures}
 
