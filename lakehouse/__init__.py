@@ -58,6 +58,7 @@ Read (any process, many at once):
     table_as_of      that start, and the changelog after it folded over
     overlay          a version and the tail over it as one Delta table, for engines that scan
     intervals_as_of  the same for intervals
+    difference       what came, went or changed between two states, by key
     query            which tables a query names; whatever doesn't only read them is refused
     sql              those tables as views that scan lazily
     refusal          what DuckDB says against a query, with what is near and what to do

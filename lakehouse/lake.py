@@ -14,6 +14,7 @@ from cdc.relation import TableName
 from lakehouse.answer import Answer
 from lakehouse.as_of import AsOf, resolve
 from lakehouse.cuts import Gap
+from lakehouse.difference import Difference, State, difference
 from lakehouse.intervals_as_of import IntervalsAsOf, intervals_as_of
 from lakehouse.life import Change
 from lakehouse.moment import AskedMoment, Freshness, Moment, NewestHeld, read_moment
@@ -92,6 +93,14 @@ class Lake:
         """
         self._check(table)
         return intervals_as_of(self.root, table, as_of).rows()
+
+    def difference(self, table: TableName, earlier: AsOf, later: AsOf) -> Difference:
+        """Which rows came, went or changed between two points. Raises what ``rows`` raises; ValueError when swapped."""
+        if earlier.lsn > later.lsn:
+            raise ValueError(f"the earlier point {earlier.lsn} lies after the later one, {later.lsn}")
+        self._check(table)
+        states = [(table_as_of(self.root, table, point), point.lsn) for point in (earlier, later)]
+        return difference(*(State(state.rows(), state.columns.key, lsn) for state, lsn in states))
 
     def sql(
         self,
