@@ -90,7 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     def login_first(request: Request, _: LoginFirst) -> Response:
         return to_login(request, parts)
 
-    @app.get("/healthz")
+    @app.get("/healthz", summary="Tell whether the service is well")
     def healthz() -> Response:
         """200 when the database answers, 503 when not. Needs no token."""
         alive = database.alive()

@@ -59,7 +59,7 @@ def build(service: Service, settings: Settings | None = None) -> FastAPI:
         # For the documentation: the edge has checked the token before anything gets here.
         app.include_router(router, prefix="/v1", dependencies=[Depends(HTTPBearer(auto_error=False))])
 
-    @app.get("/healthz")
+    @app.get("/healthz", summary="Tell whether the service is well")
     def healthz() -> Response:
         """200 when the database answers, 503 when not. Needs no token."""
         alive = database.alive()

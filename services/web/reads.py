@@ -53,7 +53,7 @@ def history(schema: str, aggregates: Sequence[Aggregate]) -> APIRouter:
     # Named one by one, so that the index over type, id and version serves.
     types = [aggregate.type for aggregate in aggregates]
 
-    @router.get("")
+    @router.get("", summary="List the events of one aggregate")
     def of_aggregate(
         caller: Reading,
         aggregate_id: UUID,

@@ -38,7 +38,7 @@ _SEAT_OF_USER = _SEAT + "AND a.user_id = %(holder)s"
 _SEAT_OF_DEVICE = _SEAT + "AND a.device_id = %(holder)s"
 
 
-@router.get("/check")
+@router.get("/check", summary="Check whether a product may be used now")
 def check(
     caller: Reading,
     product: Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{1,39}$")],

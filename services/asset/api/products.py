@@ -10,7 +10,7 @@ from services.web.call import Reading
 router = APIRouter(prefix="/products", tags=["products"])
 
 
-@router.get("")
+@router.get("", summary="List products")
 def catalogue(caller: Reading) -> Response:
     """All of them: there are few."""
     with caller.database.tenant_reading(caller.context) as reading:

@@ -41,7 +41,7 @@ class EndUpstream(Command):
     """Nobody logs in through it any more; users' connections end, its secret is deleted."""
 
 
-@router.post("", status_code=201)
+@router.post("", summary="Connect a tenant's identity provider", status_code=201)
 def connect(body: ConnectUpstream, call: Commanding, parts: WithParts) -> Response:
     """At the provider, register ``<our issuer>/sso/callback`` as redirect address, and ``client_secret_basic``."""
     if not away.safe_address(body.issuer, https_only=parts.settings.https):
@@ -63,11 +63,11 @@ def connect(body: ConnectUpstream, call: Commanding, parts: WithParts) -> Respon
     )
 
 
-@router.post("/{id}/end")
+@router.post("/{id}/end", summary="End a tenant's identity provider")
 def end(id: UUID, body: EndUpstream, call: Commanding) -> Response:
     return call.run(body, lambda transaction: Done.of(upstreams.end(transaction, id)))
 
 
-@router.get("/{id}")
+@router.get("/{id}", summary="Read a tenant's identity provider")
 def read(id: UUID, caller: Reading) -> Response:
     return reads.one(caller, UPSTREAM, id)

@@ -39,7 +39,7 @@ class EndSessions(Command):
     """Log the user out everywhere."""
 
 
-@router.post("/{id}/enrolment", status_code=200)
+@router.post("/{id}/enrolment", summary="Offer a user a link to set up their login", status_code=200)
 def offer_enrolment(id: UUID, body: OfferEnrolment, call: Commanding, parts: WithParts) -> Response:
     """The link is in the header ``Location`` and is kept nowhere: bring it to the user, and to nobody else."""
     tenant_id = call.caller.context.tenant_id
@@ -61,12 +61,12 @@ def offer_enrolment(id: UUID, body: OfferEnrolment, call: Commanding, parts: Wit
     return response
 
 
-@router.post("/{id}/unlock")
+@router.post("/{id}/unlock", summary="Unlock a user's account")
 def unlock(id: UUID, body: Unlock, call: Commanding) -> Response:
     return call.run(body, lambda transaction: Done.of(accounts.unlock(transaction, _account(transaction, id))))
 
 
-@router.post("/{id}/end-sessions")
+@router.post("/{id}/end-sessions", summary="Log a user out everywhere")
 def end_sessions(id: UUID, body: EndSessions, call: Commanding) -> Response:
     """Each session's end is an event of its own; the answer's state is the account."""
 
@@ -78,7 +78,7 @@ def end_sessions(id: UUID, body: EndSessions, call: Commanding) -> Response:
     return call.run(body, end)
 
 
-@router.post("/{id}/reset-factors")
+@router.post("/{id}/reset-factors", summary="Remove a user's second factors")
 def reset_factors(id: UUID, body: ResetFactors, call: Commanding) -> Response:
     """Check first who is asking: a caller's voice proves nothing. A short password stops working until a new link is
     used; with a long one, the user sets up a new factor when they next need it."""
@@ -92,7 +92,7 @@ def reset_factors(id: UUID, body: ResetFactors, call: Commanding) -> Response:
     return call.run(body, reset)
 
 
-@router.post("/{id}/shred-secrets")
+@router.post("/{id}/shred-secrets", summary="Shred what is kept apart about a user")
 def shred_secrets(id: UUID, body: ShredSecrets, call: Commanding) -> Response:
     """Deletes the user's key: what was sealed under it is gone here, in every backup and in every copy. A later login
     is sealed under a new key."""

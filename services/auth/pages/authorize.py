@@ -31,7 +31,7 @@ def asked_by_query(request: Request) -> Parameters:
     return ImmutableMultiDict(request.query_params.multi_items())
 
 
-@router.get("/authorize")
+@router.get("/authorize", summary="Begin a login")
 def authorize(
     asked: Annotated[Parameters, Depends(asked_by_query)], request: Request, parts: WithParts, seen: WithSeen
 ) -> Response:

@@ -23,7 +23,7 @@ from services.auth.protocol.wire import Parameters, WireRequest, unspeakable
 router = APIRouter(tags=["pages"])
 
 
-@router.get("/logout")
+@router.get("/logout", summary="Log out of this browser")
 def logout(
     asked: Annotated[Parameters, Depends(asked_by_query)], request: Request, parts: WithParts, seen: WithSeen
 ) -> Response:

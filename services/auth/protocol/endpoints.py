@@ -39,7 +39,7 @@ def _documented(*fields: str) -> dict[str, Any]:
     return {"requestBody": {"content": {_FORM: {"schema": schema}}}}
 
 
-@router.get("/.well-known/openid-configuration")
+@router.get("/.well-known/openid-configuration", summary="Tell what the provider offers")
 def discovery(parts: WithParts) -> Response:
     issuer = parts.settings.issuer
     return JSONResponse(
@@ -76,7 +76,7 @@ def discovery(parts: WithParts) -> Response:
     )
 
 
-@router.get("/jwks", summary="Signing keys")
+@router.get("/jwks", summary="Tell the signing keys")
 def jwks(parts: WithParts) -> Response:
     """The keys that sign now, will sign next, or have signed what is still valid."""
     return JSONResponse(
@@ -87,6 +87,7 @@ def jwks(parts: WithParts) -> Response:
 
 @router.post(
     "/token",
+    summary="Exchange a code or a refresh token for tokens",
     openapi_extra=_documented(
         *("grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope", "client_id", "client_secret")
     ),
@@ -105,8 +106,8 @@ def token(request: Request, form: WithForm, parts: WithParts, seen: WithSeen) ->
     return response
 
 
-@router.get("/userinfo")
-@router.post("/userinfo", openapi_extra=_documented("access_token"))
+@router.get("/userinfo", summary="Tell who a token is about")
+@router.post("/userinfo", summary="Tell who a token is about, asked by form", openapi_extra=_documented("access_token"))
 def userinfo(request: Request, form: WithForm, parts: WithParts, seen: WithSeen) -> Response:
     """Who the token is about, and where they belong and what they may do as of now, from directory's tables."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -128,13 +129,21 @@ def userinfo(request: Request, form: WithForm, parts: WithParts, seen: WithSeen)
     return JSONResponse(claims, headers=_UNCACHED)
 
 
-@router.post("/introspect", openapi_extra=_documented("token", "token_type_hint", "client_id", "client_secret"))
+@router.post(
+    "/introspect",
+    summary="Tell what a token is worth now",
+    openapi_extra=_documented("token", "token_type_hint", "client_id", "client_secret"),
+)
 def introspect(request: Request, form: WithForm, parts: WithParts, seen: WithSeen) -> Response:
     """What a token is worth now: looks at the session and the person, where a signature only tells of the past."""
     return _endpoint("introspection", request, form, parts, seen)
 
 
-@router.post("/revoke", openapi_extra=_documented("token", "token_type_hint", "client_id", "client_secret"))
+@router.post(
+    "/revoke",
+    summary="Revoke a token and its family",
+    openapi_extra=_documented("token", "token_type_hint", "client_id", "client_secret"),
+)
 def revoke(request: Request, form: WithForm, parts: WithParts, seen: WithSeen) -> Response:
     """The token, and all others of its family."""
     return _endpoint("revocation", request, form, parts, seen)
