@@ -66,6 +66,11 @@ def service_environment(service: str, server: Postgres, folder: StateFolder, por
     return environment
 
 
+def journal_environment(server: Postgres) -> dict[str, str]:
+    """What the journal needs to know: an administrator's login, for it compares every tenant's rows."""
+    return {"PLATFORM_DSN": server.dsn(DATABASE)}
+
+
 def _migrate(server: Postgres, folder: StateFolder) -> None:
     passwords = {f"{service.upper()}_PASSWORD": folder.secret(f"postgres-{service}") for service in SERVICES}
     environment = {"PLATFORM_DSN": server.dsn(DATABASE), **passwords}

@@ -82,6 +82,7 @@ class Stack:
         self.asset_url = self._start_service(running, "asset")
         self.auth_url = self._start_service(running, "auth")
         self._start_capture(running)
+        self._start_journal(running)
         if self._with_ui:
             self.ui_url = self._start_dagster(running)
             self._tell(f"Dagster         {self.ui_url}")
@@ -145,6 +146,19 @@ class Stack:
             "capture",
             lambda: Program.start(self.folder, "capture", command),
         )
+
+    def _start_journal(self, running: ExitStack) -> None:
+        """Each night, and now: whether the tables still are what the platform's events say. A difference is told."""
+        log = EventLog(self.folder.log("journal"), self._tell_difference)
+        running.callback(log.close)
+        command = [sys.executable, "-m", "services.journal", "nightly", "--every", "24h"]
+        environment = platform.journal_environment(self.postgres)
+        self._supervise(running, "journal", lambda: Program.start(self.folder, "journal", command, env=environment))
+
+    def _tell_difference(self, told: dict[str, Any]) -> None:
+        if told.get("differing"):
+            examples = ", ".join(told["examples"])
+            self._tell(f"{told['table']} differs from its events in {told['differing']} rows, e.g. {examples}")
 
     def _start_dagster(self, running: ExitStack) -> str:
         home = self.folder.path / "dagster"

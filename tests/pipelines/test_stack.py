@@ -16,6 +16,7 @@ import pytest
 from cdc.slot import beat
 from infra.state import StateFolder
 from lakehouse.lake import Lake
+from pipelines import platform
 from pipelines.demo import Progress, live_through
 from pipelines.stack import Stack
 from pipelines.status import Verdict, status_of
@@ -80,6 +81,20 @@ def test_killed_children_come_back_and_nothing_is_lost(place: Path) -> None:
         assert _tenants(stack) == [["one"], ["two"]]
 
 
+def test_a_row_changed_behind_its_events_is_told_when_the_stack_starts(place: Path) -> None:
+    with StateFolder(place) as folder, Stack(folder, ui=False, tell=Told()) as stack:
+        _found_a_tenant(stack, "one")
+        with stack.postgres.connect(platform.DATABASE) as admin, admin.transaction():
+            admin.execute("SET LOCAL session_replication_role = replica")  # past the trigger that would refuse it
+            admin.execute("UPDATE directory.tenants SET name = 'x'")
+
+    told = Told()
+    with StateFolder(place) as folder, Stack(folder, ui=False, tell=told):
+        sentence = told.wait_for(lambda sentence: "differs" in sentence)
+
+    assert sentence.startswith("directory.tenants differs from its events in 1 rows, e.g. ")
+
+
 def test_a_lake_on_files_survives_a_restart_at_the_same_address(place: Path) -> None:
     with StateFolder(place) as folder, Stack(folder, ui=False, tell=Told()) as stack:
         assert stack.events.wait_for_cut(beat(stack.config.conninfo()), PATIENCE_S)
@@ -109,7 +124,7 @@ def test_up_stops_at_sigterm_and_leaves_no_process_behind(place: Path) -> None:
     assert code == 0
     assert urls["config"] == str(place / "rireki.toml")
     assert "password" not in str(urls)
-    assert len(children) == 5
+    assert len(children) == 6
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
