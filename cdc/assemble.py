@@ -50,6 +50,7 @@ class _Decoded:
     begun: list[np.ndarray] = field(default_factory=list)
     touched: list[np.ndarray] = field(default_factory=list)  # int64[n, 3]: transaction, table number, rows
     messages: list[context.LogicalMessage] = field(default_factory=list)
+    origins: dict[int, context.Origin] = field(default_factory=dict)  # by the transaction's number
     rows: int = 0
     byte_count: int = 0
 
@@ -191,7 +192,9 @@ class Assembler:
     def _seal_whole(self) -> None:
         ready, end = self._ready, self._end
         assert end is not None
-        transactions = context.transactions(ready.begun, ready.touched, ready.messages, self._table_names)
+        transactions = context.transactions(
+            ready.begun, ready.touched, ready.messages, ready.origins, self._table_names
+        )
         committed_at = from_postgres_time(self._committed_at_us)
         batch = Batch(self._stream, self._from, end, committed_at, _tables(ready), transactions, _raw(ready))
         self._sealed.append(Whole(batch, context.resync_requests(ready.begun, ready.messages)))
@@ -241,12 +244,14 @@ class Assembler:
         where = np.empty((n, 5), np.int64)
         begun, ended = np.empty((n_begun, 5), np.int64), np.empty((n_begun + 1, 2), np.int64)
         messages = np.empty((n_messages, 5), np.int64)
+        origins = context.origins(buf, starts, kinds, int(self._at[scan.AT_TRANSACTION]))
         _, _, commits, _ = scan.index_changes(
             buf, starts, kinds, self._at, oid, op, new_at, old_at, where, begun, ended, messages, *_PREFIXES
         )
         ready = self._ready
         ready.begun.append(begun)
         ready.messages += context.logical_messages(buf, messages)
+        ready.origins |= origins
         ready.rows += n
         ready.byte_count += int(len(buf) - starts[0]) if len(starts) else 0
         if commits:

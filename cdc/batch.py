@@ -47,6 +47,8 @@ TRANSACTIONS_SCHEMA = pa.schema(
         pa.field("correlation_id", pa.string()),
         pa.field("tables", pa.list_(pa.string())),
         pa.field("rows", pa.int64()),
+        pa.field("origin", pa.string()),  # where the source has it from, if it was replicated to it
+        pa.field("origin_lsn", pa.int64()),  # its commit there
     ]
 )
 

@@ -1,4 +1,4 @@
-"""Who and why: transactions and the logical messages that they carry.
+"""Who and why: transactions, the logical messages that they carry, and where they were replicated from.
 
 A writer says it in its own transaction, ``pg_logical_emit_message(true, 'rireki.context', json)``. A transaction
 without it gets nulls, never a guess; a message that isn't a JSON object counts as none.
@@ -7,6 +7,7 @@ without it gets nulls, never a guess; a message that isn't a JSON object counts 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,9 @@ from cdc.relation import TableName
 
 NO_TRANSACTIONS: pa.Table = TRANSACTIONS_SCHEMA.empty_table()
 
+_BEGIN, _ORIGIN = ord("B"), ord("O")
+_LONGEST_NAME = 4096  # an index holds origins' names, so none has more than a third of a page
+
 _FIELDS = ("actor", "actor_type", "request_id", "reason", "correlation_id")
 
 
@@ -30,6 +34,14 @@ class LogicalMessage:
     transaction: int  # number in the stream, as the scanner counts
     which: int  # scan.CONTEXT, scan.RESYNC or scan.HEARTBEAT
     content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the source has a transaction from. ``lsn``: its commit there; None where the server doesn't say."""
+
+    name: str
+    lsn: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +62,29 @@ def logical_messages(buf: scan.Bytes, found: scan.Ints) -> list[LogicalMessage]:
     ]
 
 
+def origins(buf: scan.Bytes, starts: scan.Ints, kinds: scan.Bytes, begun_before: int) -> dict[int, Origin]:
+    """By the transaction's number in the stream; ``begun_before`` is the number of the last that began before these.
+
+    Source: PostgreSQL documentation, "Logical Replication Message Formats", Origin: it comes behind Begin. Of a
+    transaction that is sent before its commit the server knows the name alone.
+    """
+    found = np.flatnonzero(kinds == _ORIGIN)
+    if not len(found):
+        return {}
+    numbers = begun_before + np.cumsum(kinds == _BEGIN)[found]
+    told = {}
+    for number, at in zip(numbers.tolist(), starts[found].tolist(), strict=True):
+        lsn, name = int.from_bytes(buf[at + 1 : at + 9].tobytes()), buf[at + 9 : at + 9 + _LONGEST_NAME].tobytes()
+        told[number] = Origin(name[: name.index(0)].decode(), lsn or None)
+    return told
+
+
 def transactions(
-    begun: list[np.ndarray], touched: list[np.ndarray], messages: list[LogicalMessage], table_names: list[str]
+    begun: list[np.ndarray],
+    touched: list[np.ndarray],
+    messages: list[LogicalMessage],
+    origins: Mapping[int, Origin],
+    table_names: list[str],
 ) -> pa.Table:
     """One row per transaction that changed rows or says who it is; heartbeats leave no trace."""
     all_begun = np.concatenate(begun) if begun else np.empty((0, 5), np.int64)
@@ -76,9 +109,18 @@ def transactions(
             *[pa.array(who[name], pa.string()).take(pa.array(places, mask=~said)) for name in _FIELDS],
             _tables_of(pairs, base, kept, table_names),
             pa.array(rows[kept]),
+            *_came_from(kept + base, origins),
         ],
         schema=TRANSACTIONS_SCHEMA,
     )
+
+
+def _came_from(numbers: np.ndarray, origins: Mapping[int, Origin]) -> tuple[pa.Array, pa.Array]:
+    if not origins:
+        return pa.nulls(len(numbers), pa.string()), pa.nulls(len(numbers), pa.int64())
+    found = [origins.get(number) for number in numbers.tolist()]
+    names = pa.array([one and one.name for one in found], pa.string())
+    return names, pa.array([one and one.lsn for one in found], pa.int64())
 
 
 def _tables_of(pairs: np.ndarray, base: int, kept: np.ndarray, table_names: list[str]) -> pa.Array:

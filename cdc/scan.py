@@ -98,7 +98,11 @@ def without_xids(buf, count, rolled_back, out):  # type: ignore[no-untyped-def]
             size |= np.int64(buf[p + k]) << (8 * k)
         p += _FRAME
         end = p + size
-        if buf[p] != 79:  # 'O' has no id, and nobody reads it
+        if buf[p] == 79:  # 'O' has no id
+            out[filled : filled + _FRAME + size] = buf[p - _FRAME : end]
+            filled += _FRAME + size
+            messages += 1
+        else:
             xid = read_u32(buf, p + 1)
             place = np.searchsorted(rolled_back, xid)
             if place == len(rolled_back) or rolled_back[place] != xid:

@@ -28,7 +28,7 @@ from cdc.source import PRINT_AS_WE_READ, address, connect, explain, explained
 
 # What is received into at once: large enough that a scan's fixed costs vanish, small enough to be held several times.
 _BUFFER_BYTES = 4 << 20
-_STREAMS_SINCE = 140_000  # server_version_num
+_STREAMS_SINCE, _KNOWS_ORIGINS_SINCE = 140_000, 160_000  # server_version_num
 # While bytes keep coming we look again only after this pause: fewer, fuller looks, and still no delay to speak of.
 _BUSY_PAUSE_S = 0.001
 
@@ -126,14 +126,16 @@ class ReplicationStream:
     def _start_replication(self) -> None:
         assert self._connection is not None
         # A server that may send a transaction while it runs need not keep it until its end, and nor need we wait.
-        streams = self._connection.info.server_version >= _STREAMS_SINCE
+        version = self._connection.info.server_version
         command = sql.SQL(
-            "START_REPLICATION SLOT {} LOGICAL 0/0 ({}, publication_names {}, messages 'true', binary {})"
+            "START_REPLICATION SLOT {} LOGICAL 0/0 ({}, publication_names {}, messages 'true', binary {}{})"
         ).format(
             sql.Identifier(self._slot),
-            sql.SQL("proto_version '2', streaming 'on'" if streams else "proto_version '1'"),
+            sql.SQL("proto_version '2', streaming 'on'" if version >= _STREAMS_SINCE else "proto_version '1'"),
             sql.Literal(sql.Identifier(self._publication).as_string(self._connection)),
             sql.Literal("true" if self._binary else "false"),
+            # What the source has by replication from elsewhere belongs to its rows as well as what was written there.
+            sql.SQL(", origin 'any'" if version >= _KNOWS_ORIGINS_SINCE else ""),
         )
         result = self._connection.pgconn.exec_(command.as_bytes(self._connection))
         if result.status != ExecStatus.COPY_BOTH:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from lakehouse.checkpoints import EVERY_COMMITS, Checkpoints
 from lakehouse.errors import CorruptCommit, LakeUnreachable, NameCollision, TwoWriters
 from lakehouse.store import Store
-from lakehouse.table_state import FORMAT, Action, TableState, load, parse_commit, schema_json
+from lakehouse.table_state import FORMAT, Action, TableState, arrow_schema, load, parse_commit, schema_json
 
 ENGINE = "rireki"
 VECTORS = "delta.enableDeletionVectors"
@@ -77,7 +77,8 @@ class DeltaLog:
         self._tried.add(identity)
         while identity in self._tried:
             version = self.state.version + 1
-            if version and self._many_streams:  # another stream may have made the table meanwhile
+            if version and self._many_streams and any("protocol" in action for action in actions):
+                # Another stream has made the table meanwhile.
                 actions = [action for action in actions if not action.keys() & {"protocol", "metaData"}]
             lines = [{"commitInfo": now | dict(info)}, *actions]
             body = "\n".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in lines).encode()
@@ -138,7 +139,10 @@ class DeltaLog:
         written_by = next((action["commitInfo"].get("txnId") for action in actions if "commitInfo" in action), None)
         if written_by not in self._tried:
             harmless = {"commitInfo", "add", "txn"} | ({"protocol", "metaData"} if version == 0 else set())
-            is_harmless = all(action.keys() <= harmless or _only_moves(action) for action in actions)
+            is_harmless = all(
+                action.keys() <= harmless or _only_moves(action) or self._only_adds_columns(action)
+                for action in actions
+            )
             if not (self._many_streams and is_harmless):
                 raise TwoWriters(f"version {version} was written by somebody else", subject=self.subject)
         if version != self.state.version + 1:
@@ -146,6 +150,14 @@ class DeltaLog:
         self.state.apply(version, actions, self.subject)
         if written_by in self._tried:
             self._tried.clear()
+
+    def _only_adds_columns(self, action: Action) -> bool:
+        if action.keys() != {"metaData"} or not self.state.exists:
+            return False
+        columns = list(arrow_schema(action["metaData"]["schemaString"]))
+        return action["metaData"]["id"] == self.state.metadata["id"] and all(
+            one in columns for one in self.state.schema
+        )
 
     def _is_gone(self, action: Action) -> bool:
         """Whether it removes a file that is no longer there."""

@@ -1,7 +1,8 @@
 """The table ``transactions``: one row per source commit that is worth telling, with who and why.
 
 It is committed last of all tables, also for a batch without transactions: its marker means that every changelog is
-durable up to there, and that is the position which may be confirmed to PostgreSQL.
+durable up to there, and that is the position which may be confirmed to PostgreSQL. A lake of an older version gets
+the columns that it lacks with the next batch.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cdc.lsn import Lsn
 from lakehouse import parquet
 from lakehouse.compaction import compact_in_order
 from lakehouse.log import DeltaLog, marker
-from lakehouse.table_state import LiveFile
+from lakehouse.table_state import Action, LiveFile
 
 
 class Transactions:
@@ -81,10 +82,15 @@ class Transactions:
             rows = parquet.fit(batch.transactions, TRANSACTIONS_SCHEMA)
             if reached is not None:
                 rows = rows.filter(pc.greater_equal(rows["commit_lsn"], reached.value))
-            creation = [] if self._log.state.exists else self._log.creation(TRANSACTIONS_SCHEMA, {})
+            creation = self._widening() if self._log.state.exists else self._log.creation(TRANSACTIONS_SCHEMA, {})
             files = parquet.write(self._log.store, self._log.path, rows)
             actions = [*creation, marker(self._application, batch.end_lsn.value), *(file.add() for file in files)]
             self._log.commit(actions, {"operation": "WRITE", "operationParameters": {"mode": "Append"}})
+
+    def _widening(self) -> list[Action]:
+        known = self._log.state.schema
+        new = [field for field in TRANSACTIONS_SCHEMA if field.name not in known.names]
+        return [self._log.altered(pa.schema([*known, *new]), {})] if new else []
 
 
 def position_in(markers: Mapping[str, int], stream: str) -> Lsn | None:

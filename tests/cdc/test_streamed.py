@@ -293,7 +293,7 @@ def test_an_idle_advance_passes_a_transaction_that_still_runs(source: Source) ->
     assert min(rest.transactions["commit_lsn"].to_pylist()) >= idle.end_lsn.value
 
 
-def test_what_was_replicated_from_elsewhere_comes_with_the_rest_and_its_origin_changes_nothing(source: Source) -> None:
+def test_what_was_replicated_from_elsewhere_comes_with_the_rest_and_says_from_where(source: Source) -> None:
     source.execute("CREATE TABLE t (id int PRIMARY KEY, v text)", "ALTER PUBLICATION published ADD TABLE t")
     start = source.start()
     origin = f"elsewhere_{source.database.name}"
@@ -309,6 +309,8 @@ def test_what_was_replicated_from_elsewhere_comes_with_the_rest_and_its_origin_c
         connection.execute("SELECT pg_replication_origin_session_reset()")
     source.execute("INSERT INTO t VALUES (0, 'from here')")
     plain = joined(take_all(source, start)[0])
+    in_parts, _ = take_all(source, start, hold_bytes=10_000, part_bytes=100_000)
+    assert any(isinstance(one, Part) for one in in_parts)
 
     make_short_of_memory(source)
     sent_ahead_too = joined(take_all(source, start)[0])
@@ -319,3 +321,9 @@ def test_what_was_replicated_from_elsewhere_comes_with_the_rest_and_its_origin_c
     assert [row["id"] for row in rows] == [*range(1, 2001), 1, *range(10_001, 12_001), 10_001, 0]
     assert [row["_ordinal"] for row in rows] == [*range(2001), *range(2001), 0]
     assert plain.transactions["rows"].to_pylist() == [2001, 2001, 1]
+    assert plain.transactions["origin"].to_pylist() == [origin, origin, None]
+    assert plain.transactions["origin_lsn"].to_pylist() == [0xABC, 0xABC, None]
+    assert sent_ahead_too.transactions["origin"].to_pylist() == [origin, origin, None]
+    assert sent_ahead_too.transactions["origin_lsn"].to_pylist() == [None, None, None]  # it wasn't there yet
+    told = joined(in_parts).transactions.select(["rows", "origin", "origin_lsn"]).to_pylist()
+    assert told == plain.transactions.select(["rows", "origin", "origin_lsn"]).to_pylist()
