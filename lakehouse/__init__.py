@@ -65,6 +65,9 @@ Read (any process, many at once):
     duck             a DuckDB that reads this lake and nothing else
     answer           rows, and the point and verdict that they stand for
     json_values      every value as JSON without loss
+    bloom            one value asked of a file's Bloom filter
+    row_search       single rows of local files, found by value without scanning
+    key_changes      the changes that name a key, in the changelog
     trace            a row's changes by key, who made them and why
     life             those changes put together: values before and after, keys followed
 """

@@ -7,7 +7,8 @@ an event can be in; they are held in memory, so that a look-up reads a file or t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -72,6 +73,11 @@ class Events:
         firsts = np.array([file.first for file in by_first], dtype=np.int64)
         return cls(store, table, lsn, time, state.version, files, by_first, firsts)
 
+    @property
+    def paths(self) -> Iterable[str]:
+        """Its files, relative to the table."""
+        return self._files.keys()
+
     def first(self) -> Event | None:
         return min(self._events(self._by_first[:1]), key=lambda event: event.lsn, default=None)
 
@@ -106,6 +112,11 @@ class Events:
         """The rows of one event."""
         within = [self._read(file, schema) for file in self._by_first if file.first <= lsn.value <= file.last]
         return pa.concat_tables([schema.empty_table(), *within]).filter(pc.field(self.lsn) == lsn.value)
+
+    def holding(self, lsns: Sequence[int]) -> list[str]:
+        """The files that may hold an event at one of these LSNs, which are sorted."""
+        at = [(file, bisect_left(lsns, file.first)) for file in self._by_first]
+        return [file.path for file, least in at if least < len(lsns) and lsns[least] <= file.last]
 
     def rows_with_gaps(self, schema: pa.Schema) -> pa.Table:
         """The rows of ``cuts`` that tell gaps."""

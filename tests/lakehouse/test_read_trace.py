@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cdc.lsn import Lsn
 from cdc.relation import TableName
+from lakehouse.compaction import FAN_IN
 from lakehouse.errors import UnknownKey, UnknownTable
+from lakehouse.key_changes import KeyChanges
 from lakehouse.life import Change, Key, Row, changes_of
+from lakehouse.opening import open_table
 from lakehouse.root import LakeRoot
+from lakehouse.sql import Engine
 from lakehouse.trace import read_key
-from tests.lakehouse.histories import BAG, keyed_transactions
+from tests.lakehouse.histories import BAG, KEYED, keyed_transactions
 from tests.lakehouse.reading import LiveLake
 from tests.lakehouse.source import USERS, Source, delete, insert, relation, truncate, update
 
@@ -206,3 +212,95 @@ def _held(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
             values = {name: row[name] for name in ("id", "name", "bio")}
             queue.append(values | {name: before[name] for name in row["_unchanged"] or ()})
     return {row["id"]: row for row in queue}
+
+
+def both_ways(
+    root: LakeRoot, name: TableName, keys: Sequence[Sequence[str | None]]
+) -> list[tuple[list[Row], list[Row]]]:
+    """Each key's changes as the search of files finds them, and as DuckDB does, in order."""
+    table = open_table(root, root.uri("changelog", name), str(name))
+    assert table is not None
+    with Engine(root).cursor() as cursor:
+        searched = KeyChanges.of(root, cursor, name, table, Lsn(2**63 - 1))
+        assert searched.search is not None
+        asked = replace(searched, search=None)
+        typed = [searched.typed(key) for key in keys]
+        return [(in_order(searched.rows_of(key)), in_order(asked.rows_of(key))) for key in typed]
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Each once: a change whose key stays may name it twice."""
+    once = {(row["_commit_lsn"], row["_ordinal"], row["_op"]): row for row in rows}
+    return [once[place] for place in sorted(once, key=str)]
+
+
+@settings(deadline=None, max_examples=12)
+@given(data=st.data())
+def test_searching_files_finds_the_changes_that_duckdb_finds(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    live, ids = LiveLake(LakeRoot(str(tmp_path_factory.mktemp("lake")))), dict[int, None]()
+    live.commit(insert(KEYED, id=100))
+    for _ in range(data.draw(st.integers(1, 4))):
+        for _ in range(data.draw(st.integers(1, 3))):
+            live.source.commit(*data.draw(keyed_transactions(ids)))
+        live.append()
+        if data.draw(st.integers(0, 4)) == 0:
+            live.writer.append_copy(live.source.copy(KEYED, [{"id": number} for number in ids]))
+
+    for searched, asked in both_ways(live.root, KEYED.name, [[str(number)] for number in range(9)]):
+        assert searched == asked
+
+
+def test_a_key_of_any_type_is_found_in_files_as_duckdb_finds_it(local_root: LakeRoot) -> None:
+    kinds = {
+        "day": pa.date32(), "at": pa.timestamp("us", tz="UTC"), "local": pa.timestamp("us"), "raw": pa.binary(),
+        "n": pa.decimal128(9, 2), "yes": pa.bool_(), "text": pa.string(), "long": pa.int64(),
+    }  # fmt: skip
+    table = relation("public.kinds", {**kinds, "more": pa.list_(pa.string()), "share": pa.float64()}, key=list(kinds))
+    one = {"day": 10957, "at": 0, "local": 0, "raw": b"\x01\xff", "n": 1, "yes": True, "text": "é", "long": -1}
+    ends = one | {"day": 2**31 - 1, "at": 2**63 - 1, "local": -(2**63 - 1), "text": ""}
+    live = LiveLake(local_root)
+    live.commit(insert(table, **one, more=["a", None], share=float("nan")), insert(table, **ends))
+    live.commit(update(table, old=ends, **(ends | {"long": 2**40}), share=-0.0, unchanged=["more"]))
+    live.commit(*(update(table, **one, share=float(number)) for number in range(5)), actor="ann")
+    live.commit(delete(table, **one), truncate(table))
+    spelt = ["2000-01-01", "1970-01-01", "1970-01-01", "\\x01ff", "1.00", "true", "é", "-1"]
+    far = ["infinity", "infinity", "-infinity", "\\x01ff", "1.00", "true", "", "-1"]
+
+    told = both_ways(live.root, table.name, [spelt, far, [*far[:-1], str(2**40)], [*spelt[:-1], "7"]])
+
+    assert all(searched == asked for searched, asked in told)
+    assert [[row["_op"] for row in searched] for searched, _ in told] == [
+        ["insert", *["update"] * 5, "delete", "truncate"],
+        ["insert", "update", "truncate"],
+        ["update", "truncate"],
+        ["truncate"],
+    ]
+
+
+def test_a_key_of_doubles_is_left_to_duckdb_for_which_zeros_are_equal(local_root: LakeRoot) -> None:
+    table = relation("public.t", {"a": pa.float64()}, key=["a"])
+    live = LiveLake(local_root)
+    live.commit(insert(table, a=0.0))
+    live.writer.append_copy(live.source.copy(table, []))
+    live.append()
+
+    assert [one.op for one in live.read().trace(table.name, "-0.0")] == ["insert", "copy"]
+
+
+def test_a_reader_that_stays_sees_what_is_new_and_what_was_merged(local_root: LakeRoot) -> None:
+    live = LiveLake(local_root)
+    lake = live.read()
+    lake.trace(USERS.name, "1")
+    for number in range(FAN_IN):
+        live.commit(update(USERS, id=1, name=f"v{number}", bio=None), actor=f"a{number}")
+    live.commit(truncate(USERS))
+    grown = lake.trace(USERS.name, "1")
+    live.writer.compact()
+    merged = lake.trace(USERS.name, "1")
+
+    assert [one.op for one in grown] == ["copy", *["update"] * FAN_IN, "truncate"]
+    assert [one.who.actor for one in grown] == [None, *(f"a{number}" for number in range(FAN_IN)), None]
+    assert [replace(one, file="") for one in merged] == [replace(one, file="") for one in grown]
+    assert len({one.file for one in merged}) < len({one.file for one in grown})
