@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, pairwise
 from threading import Lock
 
 import numpy as np
@@ -191,8 +191,8 @@ class Cutting:
             for rows in step.table.changelog.stretches(*stored, self._stretch_rows):
                 if rows.num_rows:
                     yield as_sourced(rows, generation, step.generations)
-        if held:
-            yield as_sourced(in_order(held, step.generations.stored), generation, step.generations)
+        for parts in _stretches(held, self._stretch_rows):
+            yield as_sourced(in_order(parts, step.generations.stored), generation, step.generations)
 
 
 def _longest(gaps: Iterable[Gap]) -> list[Gap]:
@@ -203,6 +203,28 @@ def _longest(gaps: Iterable[Gap]) -> list[Gap]:
         if known.to_lsn is not None and (gap.to_lsn is None or gap.to_lsn > known.to_lsn):
             found[gap.table, gap.from_lsn] = gap
     return list(found.values())
+
+
+def _stretches(held: Sequence[pa.Table], rows_each: int) -> Iterator[Sequence[pa.Table]]:
+    """Parts to be applied together, about ``rows_each`` rows at a time: more at once takes memory, and isn't cheaper.
+    All of them where they don't follow one another.
+    """
+    spans = [(_place(part, 0), _place(part, -1)) for part in held]
+    if any(first <= last for (_, last), (first, _) in pairwise(spans)):
+        yield held
+        return
+    taken: list[pa.Table] = []
+    for part in held:
+        taken.append(part)
+        if sum(one.num_rows for one in taken) >= rows_each:
+            yield taken
+            taken = []
+    if taken:
+        yield taken
+
+
+def _place(rows: pa.Table, index: int) -> tuple[int, int]:
+    return rows["_commit_lsn"][index].as_py(), rows["_ordinal"][index].as_py()
 
 
 def in_order(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:

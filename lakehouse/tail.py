@@ -48,6 +48,12 @@ class Tails:
                 largest = max(self._tables.values(), key=lambda one: one.bytes)
                 _let_go(largest, max(_highest(part) for part in largest.rows))
 
+    @property
+    def is_half_full(self) -> bool:
+        """Adding as much again may let changes go."""
+        with self._lock:
+            return 2 * sum(one.bytes for one in self._tables.values()) >= self._budget_bytes
+
     def doubt(self, table: TableName, reaches: Lsn) -> None:
         """It isn't known whether changes up to ``reaches`` are durable: the changelog will say."""
         with self._lock:

@@ -127,6 +127,11 @@ class LakeWriter:
         """The newest cut."""
         return self._cutting.at
 
+    @property
+    def must_cut_soon(self) -> bool:
+        """What no cut has is half of what memory should hold of it; beyond that a cut reads it back."""
+        return self._tails.is_half_full
+
     def copied_at(self, name: TableName) -> Lsn | None:
         """The snapshot LSN of the table's newest copy; None if it was never copied."""
         with self._lock:

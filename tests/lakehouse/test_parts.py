@@ -1,4 +1,4 @@
-"""Transactions that come in parts: one commit each, whole or not there."""
+"""Transactions that come in parts: one commit each, whole or not there. Batches that wait for one cut."""
 
 from __future__ import annotations
 
@@ -65,6 +65,32 @@ def test_any_transaction_in_any_parts_equals_its_replay(
         append(writer, *in_parts(batch, ordinals))
         writer.advance(batch.end_lsn.before(), batch.source_time)
 
+        for table in (KEYED, BAG):
+            assert current(root, table) == replayed(root, table)
+    writer.close()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_cut_for_many_batches_applied_by_and_by_equals_their_replay(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = LakeRoot(str(tmp_path_factory.mktemp("lake")))
+    source, writer = Source(), LakeWriter(root, "main", stretch_rows=data.draw(st.integers(1, 9), label="at once"))
+    ids: dict[int, None] = {}
+    bag: list[dict[str, object]] = []
+    writer.append_copy(source.copy(KEYED, []))
+    writer.append_copy(source.copy(BAG, []))
+    for _ in range(2):
+        for _ in range(6):
+            for transaction in (keyed_transactions(ids), bag_transactions(bag)):
+                source.commit(*data.draw(transaction))
+            batch = source.batch()
+            writer.append(batch)
+
+        made = writer.advance(batch.end_lsn.before(), batch.source_time)
+
+        assert made is not None and made.cut_lsn == batch.end_lsn.before()
         for table in (KEYED, BAG):
             assert current(root, table) == replayed(root, table)
     writer.close()

@@ -7,6 +7,7 @@ starting_s           from the process's first line to the open stream: compiling
 copied_s             from the open stream to the last table's copy in the changelog; copied_bytes: peak_bytes by then
 durable_s            from the open stream to the changelog durable and confirmed up to UNTIL
 durable_cpu_s        this process's CPU time in that stretch
+queryable_cpu_s      this process's CPU time up to that cut
 queryable_s          from the open stream to the cut that shows it
 peak_bytes           resident memory at its highest; started_bytes when the stream was opened, before anything came
 durable_at           by the machine's clock
@@ -83,6 +84,7 @@ def main() -> None:
         "copied_bytes": copied.peak_bytes,
         "durable_s": durable.at_s - streaming.at_s,
         "durable_cpu_s": durable.cpu_s - streaming.cpu_s,
+        "queryable_cpu_s": ended.cpu_s - streaming.cpu_s,
         "queryable_s": ended.at_s - streaming.at_s,
         "peak_bytes": peak_bytes(),
         "started_bytes": streaming.peak_bytes,
