@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -70,18 +72,19 @@ class LocalStore:
         self._root = root
         self._synced: set[Path] = set()  # folders whose names this process has made durable
         self._made: set[Path] = set()
+        self._written_into: Counter[Path] = Counter()  # at this moment
+        self._folders = threading.Lock()  # the three above
 
     def put(self, path: str, body: bytes) -> None:
         with self._said():
             target = self._root / path
-            self._make_folder(target.parent)
-            self._write(target, body)
-            _sync_folder(target.parent)
+            with self._writing_into(target.parent):
+                self._write(target, body)
+                _sync_folder(target.parent)
 
     def put_if_absent(self, path: str, body: bytes) -> bool:
-        with self._said():
-            target = self._root / path
-            self._make_folder(target.parent)
+        target = self._root / path
+        with self._said(), self._writing_into(target.parent):
             if target.exists():
                 return False
             # A hidden name: readers of a log list only names that begin with the version.
@@ -97,9 +100,8 @@ class LocalStore:
             return True
 
     def replace(self, path: str, body: bytes) -> None:
-        with self._said():
-            target = self._root / path
-            self._make_folder(target.parent)
+        target = self._root / path
+        with self._said(), self._writing_into(target.parent):
             temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
             self._write(temporary, body)
             temporary.replace(target)
@@ -135,12 +137,13 @@ class LocalStore:
             target = self._root / path
             target.unlink(missing_ok=True)
             # Folders that a check made, and that hold nothing, go too.
-            for folder in target.parents:
-                if folder not in self._made or any(folder.iterdir()):
-                    break
-                folder.rmdir()
-                self._made.discard(folder)
-                self._synced.discard(folder)
+            with self._folders:
+                for folder in target.parents:
+                    if folder not in self._made or self._written_into[folder] or any(folder.iterdir()):
+                        break
+                    folder.rmdir()
+                    self._made.discard(folder)
+                    self._synced.discard(folder)
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         with self._said():
@@ -149,6 +152,18 @@ class LocalStore:
                     return list(entries)
             except FileNotFoundError:
                 return []
+
+    @contextlib.contextmanager
+    def _writing_into(self, folder: Path) -> Iterator[None]:
+        """The folder is there meanwhile, though another thread removes the last file in it or beside it."""
+        with self._folders:
+            self._make_folder(folder)
+            self._written_into[folder] += 1
+        try:
+            yield
+        finally:
+            with self._folders:
+                self._written_into[folder] -= 1
 
     def _make_folder(self, folder: Path) -> None:
         if folder in self._synced:

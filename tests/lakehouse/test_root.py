@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,17 @@ def test_a_lake_in_a_folder_of_any_other_name_is_written_and_read(tmp_path: Path
 
 def test_an_ordinary_folder_is_taken() -> None:
     assert LakeRoot("file:///srv/lake-1_2.d").url == "/srv/lake-1_2.d"
+
+
+def test_a_folder_that_one_thread_empties_is_there_for_what_another_writes_beside_it(tmp_path: Path) -> None:
+    store = LakeRoot(str(tmp_path / "lake")).store()
+
+    def come_and_go(table: str) -> None:
+        for number in range(100):
+            store.put(f"current/public/{table}/{number}", b"rows")
+            store.remove(f"current/public/{table}/{number}")
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(come_and_go, ("bag", "keyed")))
+
+    assert not (tmp_path / "lake" / "current").exists()
