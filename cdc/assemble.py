@@ -24,7 +24,7 @@ from cdc.lsn import Lsn
 from cdc.messages import Messages
 from cdc.protocol import RELATION, RelationMessage, from_postgres_time, parse_relation
 from cdc.raw import RawDecoder
-from cdc.relation import Relation
+from cdc.relation import Relation, ReplicaIdentity
 from cdc.streamed import StreamedTransactions
 
 DecoderOf = Callable[[RelationMessage], RelationDecoder]
@@ -218,13 +218,16 @@ class Assembler:
         for i in np.flatnonzero(kinds == RELATION).tolist():
             message = parse_relation(messages.payload(i))
             known = self._announced.get(message.oid)
-            if known == message:
+            self._payloads[message.oid] = messages.payload(i)
+            if known == message and message.identity is not ReplicaIdentity.FULL:
                 continue
+            decoder = self._decoder(message)
+            if known == message and _is_alike(decoder, self._decoders[message.oid]):
+                continue  # FULL doesn't tell another primary key, by which rows are found all the same
             if known is not None:
                 self._decode_span(buf, starts[begin:i], kinds[begin:i])
                 begin = i
-            self._payloads[message.oid] = messages.payload(i)
-            self._decoders[message.oid] = self._decoder(message)
+            self._decoders[message.oid] = decoder
             self._announced[message.oid] = message
             if known is None or known.name != message.name:
                 self._tables[message.oid] = len(self._table_names)
@@ -292,6 +295,13 @@ _BEGIN, _COMMIT = ord("B"), ord("C")
 _PREFIXES = tuple(
     np.frombuffer(prefix, np.uint8) for prefix in (scan.CONTEXT_PREFIX, scan.RESYNC_PREFIX, scan.HEARTBEAT_PREFIX)
 )
+
+
+def _is_alike(one: RelationDecoder | RawDecoder, other: RelationDecoder | RawDecoder) -> bool:
+    """Two raw ones aren't told apart: what the table couldn't take goes on until it is announced in another shape."""
+    if isinstance(one, RelationDecoder) and isinstance(other, RelationDecoder):
+        return one.relation == other.relation
+    return isinstance(other, RawDecoder)
 
 
 def _commits(messages: Messages) -> scan.Ints:

@@ -9,6 +9,7 @@ The stream announces names, types and keys. Some changes leave all of these as t
     left the publication and came back  another entry in pg_publication_rel, so also another filter or column list
     the publication altered             its row was written anew: root or leaf, which operations
     a partition attached or gone        rows came or went with it; one that was made in its place came empty
+    another primary key under FULL      every column is announced as the key, before and after
     an enum's label renamed             rows have the label's number (pg_enum.oid) and show its new name
 
 Two looks at the catalogue, compared, find them: some commit between the two did it.
@@ -163,6 +164,8 @@ def unannounced(before: TableShape, now: TableShape) -> str | None:
         return "the publication's row filter has changed"
     if before.entry != now.entry:
         return "it left the publication and came back"
+    if before.identity == now.identity == "f" and _key_numbers(before) != _key_numbers(now):
+        return "its primary key has changed, which isn't told under REPLICA IDENTITY FULL"
     for name, column in now.columns.items():
         old = before.columns.get(name)
         if old is not None and _kind(old) == _kind(column) and old.number != column.number:
@@ -227,6 +230,11 @@ def came_empty(before: TableShape, now: TableShape, relation: Relation) -> bool:
         if old is not None and old.number != shown.number:
             return False
     return True
+
+
+def _key_numbers(table: TableShape) -> list[int | str]:
+    """The key's columns, whatever they are called by now; by name where the publication leaves them out."""
+    return [table.columns[name].number if name in table.columns else name for name in table.key]
 
 
 def _kind(column: ColumnShape) -> tuple[int, int]:

@@ -44,6 +44,24 @@ def test_what_changes_rows_unseen_is_told(database: Database, statements: tuple[
     assert said in (unannounced(before.tables[T], after.tables[T]) or "nothing")
 
 
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (("ALTER TABLE t DROP CONSTRAINT t_pkey", "ALTER TABLE t ADD PRIMARY KEY (n)"), "its primary key has changed"),
+        (("ALTER TABLE t DROP CONSTRAINT t_pkey",), "its primary key has changed"),
+        (("ALTER TABLE t DROP CONSTRAINT t_pkey", "ALTER TABLE t ADD PRIMARY KEY (id)"), "nothing"),
+        (("ALTER TABLE t RENAME id TO k",), "nothing"),
+        (("ALTER TABLE t REPLICA IDENTITY DEFAULT",), "nothing"),
+    ],
+)
+def test_another_primary_key_is_told_where_every_column_is_announced_as_the_key(
+    database: Database, statements: tuple[str, ...], said: str
+) -> None:
+    before, after = looks(database, *statements, setup=(TABLE, ROWS, "ALTER TABLE t REPLICA IDENTITY FULL"))
+
+    assert said in (unannounced(before.tables[T], after.tables[T]) or "nothing")
+
+
 ENUM = "CREATE TYPE mood AS ENUM ('sad', 'ok')"
 
 

@@ -11,7 +11,7 @@ from cdc.lsn import Lsn
 from cdc.relation import TableName
 from lakehouse.answer import Answer
 from pipelines.resync import request_resync
-from tests.end_to_end.conftest import Pipeline
+from tests.end_to_end.conftest import Pipeline, wait_until
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, a text, n int)"
 ROWS = "INSERT INTO t VALUES (1, 'one', 1), (2, 'two', 2), (3, NULL, NULL), (9, 'nine', 9)"
@@ -286,3 +286,46 @@ def test_a_label_that_was_renamed_is_renamed_in_every_row_and_what_lies_between_
 
     assert moments.answered() == [True, False, True]
     assert pipeline.reconcile_drained().mismatches == 0
+
+
+ANOTHER_KEY = ("ALTER TABLE t DROP CONSTRAINT t_pkey", "ALTER TABLE t ADD PRIMARY KEY (a)")
+
+
+@pytest.fixture
+def full(pipeline: Pipeline) -> Pipeline:
+    pipeline.database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, a text NOT NULL)",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "INSERT INTO t VALUES (1, 'one'), (2, 'two')",
+        f"ALTER PUBLICATION {pipeline.database.name} ADD TABLE t",
+    )
+    pipeline.drain()
+    return pipeline
+
+
+@pytest.mark.parametrize("pipeline", ["file"], indirect=True)
+def test_another_primary_key_under_identity_full_loses_no_row_that_only_the_old_one_told_apart(full: Pipeline) -> None:
+    full.database.execute("INSERT INTO t VALUES (5, 'x')", "INSERT INTO t VALUES (6, 'x')")
+    full.database.execute("UPDATE t SET a = 'y' WHERE id = 6", *ANOTHER_KEY, "UPDATE t SET id = 9 WHERE a = 'one'")
+
+    full.drain()
+
+    assert full.reconcile_drained().mismatches == 0
+    assert full.lake().sql("FROM public.t").as_of.complete
+
+
+@pytest.mark.parametrize("pipeline", ["file"], indirect=True)
+def test_another_primary_key_under_identity_full_while_it_is_streamed_loses_no_row(full: Pipeline) -> None:
+    def held(rows: int) -> bool:
+        return full.lake().sql("SELECT count(*) AS n FROM public.t").arrow["n"].to_pylist() == [rows]
+
+    with full.running():
+        full.database.execute("INSERT INTO t VALUES (3, 'three')")
+        wait_until(lambda: held(3), "a row under the old key")
+        full.database.execute(*ANOTHER_KEY, "INSERT INTO t VALUES (2, 'again two'), (2, 'and again')")
+        wait_until(lambda: held(5), "rows that the old key doesn't tell apart")
+        full.database.execute("DELETE FROM t WHERE a = 'two'", "UPDATE t SET id = 2")
+        found = full.reconcile()
+
+    assert found.mismatches == 0
+    assert full.reconcile_drained().mismatches == 0
