@@ -46,7 +46,7 @@ class Tails:
             pending.bytes += rows.nbytes
             if sum(one.bytes for one in self._tables.values()) > self._budget_bytes:
                 largest = max(self._tables.values(), key=lambda one: one.bytes)
-                _let_go(largest, max(_highest(part) for part in largest.rows))
+                _let_go(largest, largest.beyond)
 
     @property
     def is_half_full(self) -> bool:
@@ -55,7 +55,7 @@ class Tails:
             return 2 * sum(one.bytes for one in self._tables.values()) >= self._budget_bytes
 
     def doubt(self, table: TableName, reaches: Lsn) -> None:
-        """It isn't known whether changes up to ``reaches`` are durable: the changelog will say."""
+        """It isn't known which changes up to ``reaches`` are durable: the changelog will say."""
         with self._lock:
             _let_go(self._tables[table], reaches)
 
@@ -92,10 +92,11 @@ def _between(rows: pa.Table, above: int, to: int) -> pa.Table:
 
 
 def _let_go(pending: _Pending, reaches: Lsn) -> None:
+    """Leave it to the changelog what there is up to ``reaches``, and whatever was here."""
+    pending.beyond = max(pending.beyond, reaches, *(_highest(rows) for rows in pending.rows))
     pending.rows.clear()
     pending.bytes = 0
-    pending.beyond = max(pending.beyond, reaches)
 
 
 def _highest(rows: pa.Table) -> Lsn:
-    return Lsn(pc.max(rows["_commit_lsn"]).as_py())
+    return Lsn(pc.max(rows["_commit_lsn"]).as_py() or 0)

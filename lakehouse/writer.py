@@ -208,9 +208,9 @@ class LakeWriter:
         def overtaken_to() -> Lsn | None:
             return self.overtaken_to(table.name)
 
-        self._append(table, lambda: table.changelog.append_copy(copy, staged, overtaken_to, ends_gap=ends_gap), at)
-        if staged:
-            self._tails.doubt(table.name, at)  # what was staged is only in the changelog
+        # Before the commit, because a cut may look for the copy as soon as it is there.
+        self._tails.doubt(table.name, at)
+        table.changelog.append_copy(copy, staged, overtaken_to, ends_gap=ends_gap)
 
     def stage(self, part: Part, staged: StagedRows, vouched: Vouched = NOTHING_VOUCHED) -> StagedRows:
         """Write a part of a large transaction into files that no version holds yet; durable with ``append``.

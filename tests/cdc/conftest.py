@@ -20,6 +20,7 @@ from cdc.relation import Relation
 from cdc.slot import beat, drop_slot, ensure_slot
 from cdc.stream import ReplicationStream
 from tests.conftest import Database
+from tests.infra.waiting import eventually
 
 
 @dataclass
@@ -55,11 +56,17 @@ class Source:
 
     def take(self, start: Lsn, *, confirm: bool = True, binary: bool = True) -> Batch:
         """Everything committed so far, as one batch."""
+        assert eventually(self._is_free), "the slot is still held by the stream before"
         with self.stream(binary=binary).start() as stream:
             batch = receive_until(stream, self.assembler(start), beat(self.dsn))
             if confirm:
                 stream.confirm(batch.end_lsn)
             return batch
+
+    def _is_free(self) -> bool:
+        """A walsender lives on for a moment after its stream was closed."""
+        query = f"SELECT active FROM pg_replication_slots WHERE slot_name = '{self.slot}'"
+        return self.database.rows(query) != [(True,)]
 
     def only_as_text(self) -> list[str]:
         catalogue = Catalogue(self.dsn)
