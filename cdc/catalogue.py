@@ -11,20 +11,23 @@ from cdc.relation import Column, Relation, ReplicaIdentity, TableName
 from cdc.source import Connection, connect, explained, rows
 from cdc.types import LakeType, PgType, lake_type
 
-# These types, and whatever they are made of.
-_TYPES = """
-    WITH RECURSIVE wanted (oid) AS (
-        SELECT unnest(%s::int8[])::oid
-        UNION
-        SELECT part.oid
-        FROM wanted JOIN pg_type t ON t.oid = wanted.oid
-        CROSS JOIN LATERAL (
+# What a type ``t`` is made of: a domain's base, an array's elements, a range's bounds, a composite's members.
+PARTS_OF_A_TYPE = """
             SELECT t.typbasetype WHERE t.typtype = 'd'
             UNION ALL SELECT t.typelem WHERE t.typelem <> 0
             UNION ALL SELECT rngsubtype FROM pg_range WHERE t.oid IN (rngtypid, rngmultitypid)
             UNION ALL SELECT atttypid FROM pg_attribute
                       WHERE t.typtype = 'c' AND attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped
-        ) AS part (oid)
+"""
+
+# These types, and whatever they are made of.
+_TYPES = f"""
+    WITH RECURSIVE wanted (oid) AS (
+        SELECT unnest(%s::int8[])::oid
+        UNION
+        SELECT part.oid
+        FROM wanted JOIN pg_type t ON t.oid = wanted.oid
+        CROSS JOIN LATERAL ({PARTS_OF_A_TYPE}) AS part (oid)
     )
     SELECT t.oid::int8, n.nspname::text, t.typname::text, t.typtype::text, t.typbasetype::int8, t.typtypmod,
            CASE WHEN t.typoutput = 'pg_catalog.array_out'::regproc THEN t.typelem::int8 ELSE 0 END,
@@ -35,7 +38,7 @@ _TYPES = """
            coalesce((SELECT proname::text FROM pg_proc p
                      WHERE p.oid = t.typsend AND p.pronamespace = 'pg_catalog'::regnamespace), '')
     FROM wanted JOIN pg_type t ON t.oid = wanted.oid JOIN pg_namespace n ON n.oid = t.typnamespace
-"""
+"""  # noqa: S608 (our own text)
 
 _PUBLISHED_TYPES = """
     SELECT DISTINCT a.atttypid::int8

@@ -47,15 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         database.close()
 
-    app = FastAPI(
-        title="Auth",
-        version="1",
-        description=docs.HEADERS,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        responses={"default": problems.DOCUMENTED},
-    )
+    app = docs.described("Auth", lifespan)
     app.state.parts = parts
     app.state.schema = "auth"
     app.state.database = database

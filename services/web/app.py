@@ -41,15 +41,7 @@ def build(service: Service, settings: Settings | None = None) -> FastAPI:
         yield
         database.close()
 
-    app = FastAPI(
-        title=service.name.capitalize(),
-        version="1",
-        description=docs.HEADERS,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        responses={"default": problems.DOCUMENTED},
-    )
+    app = docs.described(service.name.capitalize(), lifespan)
     app.state.schema = service.name
     app.state.database = database
     app.add_middleware(Edge, token=settings.token)

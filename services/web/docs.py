@@ -9,20 +9,37 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from services.web import problems
+
 PATH = "/docs"
-HEADERS = """
+_HEADERS = """
 Each call names the tenant it acts for (`X-Tenant`). A command also says who acts (`X-Actor`) and carries an
 `Idempotency-Key`: sent again under its key it happens once and gets the same answer. What changes something that exists
 names the version it saw (`If-Match`, from the `ETag`). Every refusal is `application/problem+json` with the fix.
 """
 _FILES = f"{PATH}/files"
 _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def described(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """An application whose document says what holds for every call; `install` shows it."""
+    return FastAPI(
+        title=title,
+        version="1",
+        description=_HEADERS,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": problems.DOCUMENTED},
+    )
 
 
 def install(app: FastAPI) -> None:

@@ -77,3 +77,13 @@ def test_every_table_of_the_services_is_guarded_or_says_why_not(admin: psycopg.C
 
     assert len(rows) > 30
     assert [name for name, secured, told in rows if secured == (told or "").startswith("rls:exempt ")] == []
+
+
+def test_no_tenants_table_is_exempt_but_the_platforms_own_configuration(admin: psycopg.Connection[Any]) -> None:
+    exempt = admin.execute(
+        "SELECT a.attrelid::regclass::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+        "WHERE a.attname = 'tenant_id' AND c.relnamespace IN ('directory'::regnamespace, 'asset'::regnamespace, "
+        "'auth'::regnamespace) AND obj_description(c.oid, 'pg_class') LIKE 'rls:exempt %' ORDER BY 1"
+    ).fetchall()
+
+    assert exempt == [("auth.clients",), ("auth.signing_keys",)]
